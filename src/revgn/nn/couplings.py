@@ -1,0 +1,54 @@
+"""Half-couplings: the layers that are linear in their own parameters."""
+
+import torch
+from torch import Tensor, nn
+
+from revgn.nn.features import Features, Linearization
+
+
+class Coupling(nn.Module):
+    """One half-coupling: z -> [Phi(z), 1] W, linear in W, its only trainable part.
+
+    Args:
+        features: Phi, from (n, d/2) to (n, h).
+        bias: whether W has a bias row.
+        init_std: W starts at N(0, init_std^2), the bias row included.
+        generator: source of W; torch's global one when None.
+        device, dtype: of W.
+
+    Raises:
+        ValueError: init_std is negative.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        *,
+        bias: bool = True,
+        init_std: float = 1e-3,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if not init_std >= 0:
+            raise ValueError(f"init_std must not be negative, got {init_std}")
+        self.features = features
+        self.linear = nn.utils.skip_init(
+            nn.Linear, features.out_features, features.in_features, bias=bias, device=device or torch.get_default_device(), dtype=dtype
+        )
+        for parameter in self.linear.parameters():
+            nn.init.normal_(parameter, std=init_std, generator=generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The shift of the other half, (n, d/2)."""
+        return self.linear(self.features(inputs))
+
+    def jvp(self, at: Linearization, tangent: Tensor) -> Tensor:
+        """J[t] W, (n, d/2): the derivative of the shift along a tangent of z, (n, d/2)."""
+        return nn.functional.linear(at.jvp(tangent), self.linear.weight)
+
+    @property
+    def max_rank(self) -> int:
+        """A bound, known from the structure alone, on the rank of [Phi(z), 1]."""
+        return self.features.max_rank + (self.linear.bias is not None)

@@ -1,0 +1,94 @@
+"""The right inverse of the Jacobian through the inverse network: Buffelli et al. (2024), theory section "The exact update"."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from revgn.nn import Coupling, Linearization, ReversibleNetwork
+from revgn.nn.blocks import halves
+from revgn.solvers import Solution
+
+Solve = Callable[[Coupling, Linearization, Tensor], Solution]
+"""Solves [Phi, 1] Delta = u for a coupling, its features at the batch, and a target u (n, d/2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockStep:
+    """The step of one block: alone it moves the outputs by the whole direction, if the block is surjective.
+
+    Attributes:
+        steps: the step of each of the block's parameters, by the parameter's name in the network.
+        ranks, defects: numerical rank of the features of f and g, and how much of their targets they left.
+        surjective: whether both defects are what an exact step may leave.
+    """
+
+    steps: dict[str, Tensor]
+    ranks: tuple[int, int]
+    defects: tuple[float, float]
+    surjective: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """Outputs F, the last state, and the points of every block, or None where they are to be rebuilt backwards."""
+
+    outputs: Tensor
+    state: Tensor
+    points: Sequence[Any] | None
+
+
+def forward_pass(network: ReversibleNetwork, inputs: Tensor, *, keep_features: bool) -> ForwardPass:
+    """Run the network on inputs (n, in_features), keeping each block's features or not."""
+    state = network.lifted(inputs)
+    points: list[Any] = []
+    for block in network.blocks:
+        if keep_features:
+            state, point = block.linearize(state)  # type: ignore[operator]
+            points.append(point)
+        else:
+            state = block(state)
+    return ForwardPass(state @ network.readout, state, points if keep_features else None)
+
+
+def block_steps(
+    network: ReversibleNetwork, forward: ForwardPass, direction: Tensor, wanted: Collection[int], solve: Solve
+) -> Iterator[tuple[int, BlockStep]]:
+    """The steps of the wanted blocks, from the last to the first, each of which moves the outputs by `direction`.
+
+    Lazy: what the consumer does not ask for is neither solved nor pulled back.
+    """
+    tangent = network.pull_back_outputs(direction)  # T_L = r U^T
+    state = forward.state
+    lowest = min(wanted, default=len(network.blocks))
+    for index in reversed(range(lowest, len(network.blocks))):
+        block = network.blocks[index]
+        if forward.points is None:
+            state, point = block.unwind(state)  # type: ignore[operator]
+        else:
+            point = forward.points[index]
+        if index not in wanted:
+            tangent = block.pull_back(point, tangent)  # type: ignore[operator]
+            continue
+        ta_out, tb_out = halves(tangent)
+        tb = tb_out - block.g.jvp(point.g, ta_out)
+        f = solve(block.f, point.f, ta_out)  # Delta_f = Phi_f^+ ta'
+        # What f has moved reaches b' through g and must not be moved twice. Where f moves all of ta' this is tb.
+        target = tb if f.exact else tb_out - block.g.jvp(point.g, f.moved)
+        g = solve(block.g, point.g, target)  # Delta_g = Phi_g^+ (tb' - J_g[Phi_f Delta_f] W_g)
+        yield index, _block_step(f"blocks.{index}", f, g)
+        if index > lowest:
+            ta = ta_out - block.f.jvp(point.f, tb)
+            tangent = torch.cat((ta, tb), dim=-1)
+
+
+def _block_step(name: str, f: Solution, g: Solution) -> BlockStep:
+    """The block's step without the features it was solved from, whose memory it would hold."""
+    steps: dict[str, Tensor] = {}
+    for half, solution in (("f", f), ("g", g)):
+        steps[f"{name}.{half}.linear.weight"] = solution.delta.mT
+        if solution.bias is not None:
+            steps[f"{name}.{half}.linear.bias"] = solution.bias
+    return BlockStep(steps, (f.rank, g.rank), (f.defect, g.defect), f.exact and g.exact)

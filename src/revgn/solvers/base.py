@@ -1,0 +1,113 @@
+"""What every solver of Phi Delta = u takes and returns, and how exact its answer is."""
+
+import abc
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from revgn.solvers.design import Design
+
+# The relative defect that one Newton step may leave over (theory, "Solvers"): steps below it count as exact.
+EXACT = {torch.float32: 1e-3, torch.float64: 1e-8}
+PROBES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Delta with Phi Delta = u, or as near as the solver gets.
+
+    Attributes:
+        delta: (h, k).
+        bias: (k,), the bias row of Delta, or None.
+        rank: numerical rank of the features that the solver used.
+        design, target: what was solved.
+    """
+
+    delta: Tensor
+    bias: Tensor | None
+    rank: int
+    design: Design
+    target: Tensor
+
+    @cached_property
+    def moved(self) -> Tensor:
+        """Phi Delta, (n, k): what the step really moves. One product, made on first use."""
+        return self.design.apply(self.delta, self.bias)
+
+    @cached_property
+    def defect(self) -> float:
+        """||u - Phi Delta||_F / ||u||_F of this very Delta in its own precision; 0 for u = 0.
+
+        By Gaussian probes w, for which E ||(u - Phi Delta) w||^2 = ||u - Phi Delta||_F^2: 8 probes cost 8 n h.
+        """
+        probes = _probes(self.target)
+        bias = None if self.bias is None else self.bias @ probes
+        left = self.target @ probes - self.design.apply(self.delta @ probes, bias)  # (n, PROBES)
+        scale = torch.linalg.vector_norm(self.target, dtype=torch.float64)
+        if scale == 0:
+            return 0.0
+        return float(torch.linalg.vector_norm(left, dtype=torch.float64) / scale)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the defect is no more than one Newton step may leave over: 1e-3 in float32, 1e-8 in float64."""
+        return self.defect <= EXACT[self.target.dtype]
+
+
+class Solver(abc.ABC):
+    """Base class of the solvers: small frozen objects, called with features and target."""
+
+    def __call__(self, features: Tensor, target: Tensor, *, bias: bool = False) -> Solution:
+        """Solve [Phi, 1] Delta = u.
+
+        Args:
+            features: Phi, (n, h).
+            target: u, (n, k), of the same dtype and device.
+            bias: whether a column of ones follows the features.
+
+        Raises:
+            ValueError: the shapes or dtypes do not fit.
+            FloatingPointError: features or target hold NaN or infinity.
+        """
+        if features.ndim != 2 or target.ndim != 2 or len(features) != len(target) or len(features) == 0:
+            raise ValueError(
+                f"features of shape {tuple(features.shape)} and target of shape {tuple(target.shape)}; "
+                "expected (n, h) and (n, k) with the same n >= 1"
+            )
+        if features.dtype != target.dtype or features.dtype not in EXACT:
+            raise ValueError(
+                f"features of {features.dtype} and target of {target.dtype}; expected both float32 or both float64"
+            )
+        if not torch.isfinite(target).all():
+            raise FloatingPointError("the target holds NaN or infinity; check the inputs and lower the learning rate")
+        return self.solve(Design(features, bias), target)
+
+    @abc.abstractmethod
+    def solve(self, design: Design, target: Tensor) -> Solution:
+        """As a call, for arguments that were checked."""
+
+
+def finite(matrix: Tensor) -> Tensor:
+    """The features or their Gram matrix as it is; raises FloatingPointError if it holds NaN or infinity."""
+    if not torch.isfinite(matrix).all():
+        raise FloatingPointError("the features hold NaN or infinity; check the inputs and lower the learning rate")
+    return matrix
+
+
+def require_tolerance(name: str, value: float | None) -> None:
+    """Raise ValueError unless the value is finite and not negative, or None."""
+    if value is not None and not 0.0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and not negative, got {value}")
+
+
+def _probes(target: Tensor) -> Tensor:
+    """Gaussian probes scaled to unit second moment, (k, PROBES), the same every time; for few columns all of them."""
+    k = target.shape[1]
+    if k <= PROBES:
+        return torch.eye(k, dtype=target.dtype, device=target.device)
+    generator = torch.Generator().manual_seed(k)
+    probes = torch.randn(k, PROBES, generator=generator, dtype=torch.float64) / PROBES**0.5
+    return probes.to(target)

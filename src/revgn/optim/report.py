@@ -29,5 +29,5 @@ class Report:
     exact: bool
     predicted_loss: float
     block_weights: tuple[float, ...] = ()
-    ranks: tuple[tuple[int, int] | None, ...] = ()
-    defects: tuple[tuple[float, float] | None, ...] = ()
+    ranks: tuple[tuple[int, ...] | None, ...] = ()
+    defects: tuple[tuple[float, ...] | None, ...] = ()

@@ -144,21 +144,14 @@ class CrossEntropyLoss(GaussNewtonLoss):
         return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     def _direction(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        log_p = outputs.log_softmax(-1)
-        p, y = log_p.exp(), self._distribution(outputs, targets)
+        p, y = outputs.softmax(-1), self._distribution(outputs, targets)
         if self.curvature == "identity":
             return p - y
-        smallest = torch.finfo(p.dtype).eps
-        if self.damping == 0.0:
-            odds = y / p.clamp_min(smallest)
-            return odds.mean(-1, keepdim=True) - odds
-        # Sherman-Morrison for (D - p p^T)^-1 (p - y) with D = diag(p) + lambda; as p sums to one, its
-        # denominator 1 - p^T D^-1 p is p^T D^-1 (D - p), which does not cancel.
-        diagonal = (p + self.damping).clamp_min(smallest)
-        scaled = (p - y) / diagonal
-        share = p / diagonal
-        pull = (p * scaled).sum(-1, keepdim=True) / (share * (diagonal - p)).sum(-1, keepdim=True)
-        return scaled + share * pull
+        # Sherman-Morrison for (D - p p^T)^-1 (p - y), D = diag(p) + lambda. As p and y sum to one, lambda cancels from
+        # the quotient that it brings in; at lambda = 0 what is left is the pseudo-inverse.
+        diagonal = (p + self.damping).clamp_min(torch.finfo(p.dtype).eps)
+        scaled, share = (p - y) / diagonal, p / diagonal
+        return scaled - share * (scaled.sum(-1, keepdim=True) / share.sum(-1, keepdim=True))
 
     def _hessian(self, outputs: Tensor, targets: Tensor) -> Tensor:
         eye = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)

@@ -1,0 +1,140 @@
+"""Slow, independent float64 versions of what revgn computes: numpy and plain autograd, none of revgn's own mathematics.
+
+They read a network's public parts (blocks, features.projection, linear, readout, lift) and nothing else.
+"""
+
+import numpy as np
+import torch
+from scipy import special
+
+ACTIVATIONS = {
+    "identity": lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "tanh": np.tanh,
+    "gelu": lambda z: 0.5 * z * (1 + special.erf(z / np.sqrt(2))),
+    "silu": lambda z: z * special.expit(z),
+    "softplus": lambda z: np.logaddexp(z, 0),
+    "sin": np.sin,
+}
+
+
+def array(tensor):
+    return tensor.detach().double().numpy()
+
+
+def features(coupling, z):
+    """[Phi(z), 1] with the bias column written out."""
+    projection = coupling.features.projection
+    z = z if projection is None else z @ array(projection)
+    phi = ACTIVATIONS[coupling.features.activation.name](z)
+    return phi if coupling.linear.bias is None else np.hstack([phi, np.ones((len(phi), 1))])
+
+
+def weights(coupling):
+    w = array(coupling.linear.weight).T
+    return w if coupling.linear.bias is None else np.vstack([w, array(coupling.linear.bias)])
+
+
+def states(network, inputs):
+    """Every state X_0 ... X_L, and the halves (b, a') that each block's couplings saw."""
+    x = array(inputs)
+    x = x if network.lift is None else x @ array(network.lift)
+    half = x.shape[1] // 2
+    xs, seen = [x], []
+    for block in network.blocks:
+        a, b = xs[-1][:, :half], xs[-1][:, half:]
+        a_out = a + features(block.f, b) @ weights(block.f)
+        b_out = b + features(block.g, a_out) @ weights(block.g)
+        xs.append(np.hstack([a_out, b_out]))
+        seen.append((b, a_out))
+    return xs, seen
+
+
+def outputs(network, inputs):
+    return states(network, inputs)[0][-1] @ array(network.readout)
+
+
+def jacobian(module, inputs):
+    """J, (n d_out, P), one backward pass an output, columns in the order of named_parameters."""
+    out = module(inputs).flatten()
+    parameters = list(module.parameters())
+    rows = [torch.autograd.grad(o, parameters, retain_graph=True, allow_unused=True) for o in out]
+    return np.array(
+        [
+            np.concatenate(
+                [
+                    (np.zeros(p.numel()) if g is None else array(g).ravel())
+                    for g, p in zip(row, parameters, strict=True)
+                ]
+            )
+            for row in rows
+        ]
+    )
+
+
+def flat(module, steps):
+    """A step by name as one vector in the order of named_parameters."""
+    return np.concatenate([array(steps[name]).ravel() for name, _ in module.named_parameters()])
+
+
+def block_step(network, inputs, index, r):
+    """Delta_f and Delta_g (bias row included) of one block that is to move the outputs by r all alone.
+
+    The target at the block's output comes from the dense d x d Jacobian of the layers above, solved row by row.
+    """
+    block = network.blocks[index]
+    xs, seen = states(network, inputs)
+    half = xs[0].shape[1] // 2
+    wanted = r @ np.linalg.pinv(array(network.readout))
+
+    def above(row):
+        for upper in list(network.blocks)[index + 1 :]:
+            row = upper(row.unsqueeze(0)).squeeze(0)
+        return row
+
+    target = np.array(
+        [
+            np.linalg.solve(array(torch.autograd.functional.jacobian(above, torch.tensor(x))), t)
+            for x, t in zip(xs[index + 1], wanted, strict=True)
+        ]
+    )
+    ta, tb = target[:, :half], target[:, half:]
+    b, a_out = seen[index]
+    phi_f, phi_g = features(block.f, b), features(block.g, a_out)
+    delta_f = np.linalg.pinv(phi_f) @ ta
+    moved = phi_f @ delta_f
+    through_g = np.array(
+        [
+            array(torch.autograd.functional.jacobian(lambda z: block.g(z.unsqueeze(0)).squeeze(0), torch.tensor(a))) @ t
+            for a, t in zip(a_out, moved, strict=True)
+        ]
+    )
+    return delta_f, np.linalg.pinv(phi_g) @ (tb - through_g)
+
+
+def softmax(z):
+    return np.exp(z - special.logsumexp(z, axis=-1, keepdims=True))
+
+
+def cross_entropy(z, y):
+    """Mean over rows, y (n, classes) probabilities."""
+    return -(y * (z - special.logsumexp(z, axis=-1, keepdims=True))).sum(-1).mean()
+
+
+def cross_entropy_direction(z, y, damping):
+    """(H + damping I)^+ grad with H = diag(p) - p p^T, row by row; the null space of H is the constants."""
+    p = softmax(z)
+    k = p.shape[1]
+    constants = np.ones((k, k)) / k if damping == 0 else 0.0
+    hessians = [np.diag(row) - np.outer(row, row) + damping * np.eye(k) + constants for row in p]
+    return np.array([np.linalg.solve(h, g) for h, g in zip(hessians, p - y, strict=True)])
+
+
+def gauss_newton(j, hessians, grad):
+    """(J^T H J)^+ J^T grad for H block-diagonal by rows, with an explicit P x P matrix; grad (n, d_out) per row."""
+    n, d_out = grad.shape
+    h = np.zeros((n * d_out, n * d_out))
+    for i in range(n):
+        h[i * d_out : (i + 1) * d_out, i * d_out : (i + 1) * d_out] = hessians[i]
+    return np.linalg.pinv(j.T @ h @ j, rcond=1e-11, hermitian=True) @ (j.T @ grad.ravel())

@@ -63,10 +63,7 @@ def jacobian(module, inputs):
     return np.array(
         [
             np.concatenate(
-                [
-                    (np.zeros(p.numel()) if g is None else array(g).ravel())
-                    for g, p in zip(row, parameters, strict=True)
-                ]
+                [(np.zeros(p.numel()) if g is None else array(g).ravel()) for g, p in zip(row, parameters, strict=True)]
             )
             for row in rows
         ]

@@ -2,13 +2,13 @@ import math
 import re
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import classes, normal
 
+import oracles
+from networks import classes, normal
 from revgn.losses import BCEWithLogitsLoss, CrossEntropyLoss, GaussNewtonLoss, MSELoss
 
 
@@ -39,7 +39,9 @@ def test_direction_solves_the_hessian_for_the_gradient(loss, targets):
     torch.testing.assert_close(loss.direction(outputs, targets), expected.squeeze(-1), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("loss", "targets"), [case for case in CASES if getattr(case[0], "curvature", "") != "identity"])
+@pytest.mark.parametrize(
+    ("loss", "targets"), [case for case in CASES if getattr(case[0], "curvature", "") != "identity"]
+)
 def test_hessian_is_that_of_the_loss_plus_damping(loss, targets):
     outputs = normal(6, 4)
     whole = torch.func.hessian(loss)(outputs, targets) * len(outputs)  # (n, d_out, n, d_out)
@@ -92,13 +94,21 @@ def test_directions_stay_finite_at_extreme_logits_in_float32(logits, target):
 
 
 BAD_TARGETS = [
-    (MSELoss(), torch.zeros(6), "targets of torch.float32 and shape (6,); expected torch.float64 and the outputs' shape"),
+    (
+        MSELoss(),
+        torch.zeros(6),
+        "targets of torch.float32 and shape (6,); expected torch.float64 and the outputs' shape",
+    ),
     (MSELoss(), classes(6, 4), "class indices need a one-hot encoding"),
     (MSELoss(), normal(6, 4).float(), "targets of torch.float32 and shape (6, 4); expected torch.float64"),
     (MSELoss(), normal(5, 4), "5 targets for 6 rows of outputs"),
     (MSELoss(), torch.tensor(1.0), "scalar targets for 6 rows of outputs"),
     (MSELoss(), torch.zeros(6, 4, dtype=torch.float64, device="meta"), "targets on meta, outputs on cpu"),
-    (CrossEntropyLoss(), torch.tensor([0, 1, 2, 3, 4, 0]), "class indices from 0 to 4; with 4 outputs they must be 0 to 3"),
+    (
+        CrossEntropyLoss(),
+        torch.tensor([0, 1, 2, 3, 4, 0]),
+        "class indices from 0 to 4; with 4 outputs expected 0 to 3",
+    ),
     (CrossEntropyLoss(), torch.tensor([0, 1, 2, 3, -1, 0]), "class indices from -1 to 3"),
     (CrossEntropyLoss(), classes(6, 4).int(), "expected class indices (n,) of torch.int64, or probabilities (n, 4)"),
     (CrossEntropyLoss(), normal(6, 4), "probability targets must not be negative"),

@@ -29,7 +29,7 @@ class GaussNewtonLoss(nn.Module):
         return self._value(outputs, targets)
 
     def direction(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """r = (H + damping I)^+ grad, row by row: (n, d_out). A full Newton step in output space is F - r.
+        """The direction r = (H + damping I)^+ grad, row by row: (n, d_out). F - r is a full Newton step.
 
         Raises:
             ValueError, TypeError: as `forward`.
@@ -138,7 +138,7 @@ class CrossEntropyLoss(GaussNewtonLoss):
             )
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= classes:
-            raise ValueError(f"class indices from {low} to {high}; with {classes} outputs they must be 0 to {classes - 1}")
+            raise ValueError(f"class indices from {low} to {high}; with {classes} outputs expected 0 to {classes - 1}")
 
     def _value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)

@@ -1,10 +1,9 @@
 import pytest
 import torch
+
 from networks import ACTIVATIONS, normal
-
-from revgn.nn.activations import find_activation, linearize_activation
-
 from oracles import ACTIVATIONS as ORACLES
+from revgn.nn.activations import find_activation, linearize_activation
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from networks import normal, rev_mlp
 
+from networks import normal, rev_mlp
 from revgn.nn import ReversibleLayer
 
 

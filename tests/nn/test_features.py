@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from networks import ACTIVATIONS, normal
 
+from networks import ACTIVATIONS, normal
 from revgn.nn import Features, RandomFeatures
 
 

@@ -3,13 +3,13 @@ import io
 import re
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
-from networks import ACTIVATIONS, architectures, normal, rev_mlp
 
+import oracles
 import revgn
+from networks import ACTIVATIONS, architectures, normal, rev_mlp
 from revgn.nn import Coupling, RandomFeatures, ReversibleBlock, ReversibleNetwork
 
 
@@ -53,9 +53,7 @@ def test_gradients_are_those_of_the_formula():
 
 def test_only_the_couplings_linear_layers_are_trainable():
     names = {name for name, _ in rev_mlp(num_blocks=2).named_parameters()}
-    assert names == {
-        f"blocks.{i}.{half}.linear.{part}" for i in (0, 1) for half in "fg" for part in ("weight", "bias")
-    }
+    assert names == {f"blocks.{i}.{half}.linear.{part}" for i in (0, 1) for half in "fg" for part in ("weight", "bias")}
 
 
 def test_weights_start_small_and_readout_is_orthonormal():
@@ -85,7 +83,9 @@ def test_conversion_to_double_keeps_the_network_invertible_to_rounding():
 
 def test_the_same_seed_gives_the_same_network():
     first, second = (revgn.RevMLP(6, 2, num_blocks=2, generator=torch.Generator().manual_seed(3)) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_copies_and_saved_networks_are_the_same_function():
@@ -156,4 +156,5 @@ def test_networks_of_ones_own_blocks():
     network = ReversibleNetwork(blocks, in_features=8, out_features=2, state_features=8, dtype=torch.float64)
     inputs = normal(3, 8)
     np.testing.assert_allclose(oracles.array(network(inputs)), oracles.outputs(network, inputs), rtol=1e-12)
-    assert [name for name, _ in network.couplings()] == ["blocks.0.f", "blocks.0.g", "blocks.1.f", "blocks.1.g"]
+    with pytest.raises(TypeError, match=r"block Linear is no revgn\.nn\.ReversibleLayer"):
+        ReversibleNetwork([torch.nn.Linear(8, 8)], in_features=8, out_features=2, state_features=8)

@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from networks import normal
 
+from networks import normal
 from revgn.solvers import QR, SVD, Cholesky, Eigh
 
 EXACT = [SVD(), Eigh(), Cholesky(), QR()]

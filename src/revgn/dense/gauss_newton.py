@@ -13,7 +13,7 @@ from revgn.optim.report import Report
 from revgn.solvers import SVD, Solver
 
 
-class GaussNewton(DirectionOptimizer):
+class GaussNewton(DirectionOptimizer[nn.Module]):
     """theta <- theta - lr (J^T H J)^+ J^T grad, the generalised Gauss-Newton step of least norm; J^+ r for H = I.
 
     The oracle for `revgn.GaussNewton`, and a fine optimizer for small problems with any module. With n d_out smaller

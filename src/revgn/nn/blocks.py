@@ -35,6 +35,16 @@ class ReversibleLayer(nn.Module):
         """As `linearize`, but from the output: the input, and the point."""
         return self.inverse(state), state
 
+    @property
+    def couplings(self) -> tuple[Coupling, ...]:
+        """The half-couplings, which hold all trainable parameters; none here."""
+        return ()
+
+    @property
+    def max_rank(self) -> int:
+        """A bound, known from the structure alone, on the rows for which the layer's parameters are surjective."""
+        return min((coupling.max_rank for coupling in self.couplings), default=0)
+
     def pull_back(self, at: Any, tangent: Tensor) -> Tensor:
         """The tangent of the input, (n, d), that becomes `tangent` at the output."""
         return torch.func.jvp(self.inverse, (at,), (tangent,))[1]
@@ -97,9 +107,8 @@ class ReversibleBlock(ReversibleLayer):
         return torch.cat((ta, tb), dim=-1)
 
     @property
-    def max_rank(self) -> int:
-        """A bound, known from the structure alone, on the rows for which both couplings are surjective."""
-        return min(self.f.max_rank, self.g.max_rank)
+    def couplings(self) -> tuple[Coupling, ...]:
+        return self.f, self.g
 
 
 def halves(state: Tensor) -> tuple[Tensor, Tensor]:

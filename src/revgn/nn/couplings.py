@@ -20,6 +20,8 @@ class Coupling(nn.Module):
         ValueError: init_std is negative.
     """
 
+    linear: nn.Linear
+
     def __init__(
         self,
         features: Features,
@@ -34,8 +36,10 @@ class Coupling(nn.Module):
         if not init_std >= 0:
             raise ValueError(f"init_std must not be negative, got {init_std}")
         self.features = features
+        self.bias = bias
+        device = device or torch.get_default_device()
         self.linear = nn.utils.skip_init(
-            nn.Linear, features.out_features, features.in_features, bias=bias, device=device or torch.get_default_device(), dtype=dtype
+            nn.Linear, features.out_features, features.in_features, bias=bias, device=device, dtype=dtype
         )
         for parameter in self.linear.parameters():
             nn.init.normal_(parameter, std=init_std, generator=generator)
@@ -51,4 +55,4 @@ class Coupling(nn.Module):
     @property
     def max_rank(self) -> int:
         """A bound, known from the structure alone, on the rank of [Phi(z), 1]."""
-        return self.features.max_rank + (self.linear.bias is not None)
+        return self.features.max_rank + self.bias

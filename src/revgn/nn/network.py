@@ -1,12 +1,11 @@
 """Reversible networks: lift, reversible layers, readout."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from revgn.nn.blocks import ReversibleBlock, ReversibleLayer
-from revgn.nn.couplings import Coupling
+from revgn.nn.blocks import ReversibleLayer
 
 
 class ReversibleNetwork(nn.Module):
@@ -29,6 +28,7 @@ class ReversibleNetwork(nn.Module):
 
     Raises:
         ValueError: no blocks, sizes below 1, an odd state, or one too narrow for the inputs or outputs.
+        TypeError: a block is no `ReversibleLayer`.
     """
 
     lift: Tensor | None
@@ -53,6 +53,9 @@ class ReversibleNetwork(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         if len(self.blocks) == 0:
             raise ValueError("a reversible network needs at least one block, got none")
+        for block in self.blocks:
+            if not isinstance(block, ReversibleLayer):
+                raise TypeError(f"block {type(block).__name__} is no revgn.nn.ReversibleLayer; derive it from that")
 
         def orthonormal(columns: int) -> Tensor:
             gaussian = torch.randn(state_features, columns, generator=generator, device=device, dtype=dtype)
@@ -82,8 +85,8 @@ class ReversibleNetwork(nn.Module):
             ValueError, TypeError: the state has another shape, dtype or device than the network's.
         """
         self._check("state", state, self.state_features)
-        for block in reversed(self.blocks):
-            state = block.inverse(state)  # type: ignore[operator]
+        for block in reversed(self.layers):
+            state = block.inverse(state)
         return state if self.lift is None else state @ _right_inverse(self.lift)
 
     def lifted(self, inputs: Tensor) -> Tensor:
@@ -102,12 +105,10 @@ class ReversibleNetwork(nn.Module):
         """
         return direction @ _right_inverse(self.readout.mT).mT
 
-    def couplings(self) -> Iterator[tuple[str, Coupling]]:
-        """Every half-coupling with its name, from the first block to the last."""
-        for index, block in enumerate(self.blocks):
-            if isinstance(block, ReversibleBlock):
-                yield f"blocks.{index}.f", block.f
-                yield f"blocks.{index}.g", block.g
+    @property
+    def layers(self) -> list[ReversibleLayer]:
+        """The blocks as a plain list."""
+        return [block for block in self.blocks if isinstance(block, ReversibleLayer)]
 
     def _check(self, name: str, given: Tensor, width: int) -> None:
         if given.ndim != 2 or given.shape[1] != width:

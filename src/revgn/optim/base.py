@@ -3,7 +3,7 @@
 import abc
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,10 @@ from revgn.optim.precision import full_precision
 from revgn.optim.report import Report
 from revgn.solvers.base import EXACT
 
+Model = TypeVar("Model", bound=nn.Module)
 
-class DirectionOptimizer(torch.optim.SGD, abc.ABC):
+
+class DirectionOptimizer(torch.optim.SGD, abc.ABC, Generic[Model]):
     """An SGD whose gradient is replaced by a direction: `backward` writes it, SGD's own `step` applies it.
 
     Momentum, weight decay, parameter groups, learning rate schedulers and `state_dict` are therefore torch's own.
@@ -33,7 +35,7 @@ class DirectionOptimizer(torch.optim.SGD, abc.ABC):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         loss: GaussNewtonLoss,
         *,
         params: Iterable[Any] | None = None,
@@ -79,7 +81,7 @@ class DirectionOptimizer(torch.optim.SGD, abc.ABC):
         return report
 
     def direction(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The step of every parameter of this optimizer, by name, as `backward` would write it; `.grad` is not touched."""
+        """The step by parameter name, as `backward` would write it, without touching `.grad`."""
         steps, _ = self._checked_direction(inputs, targets)
         return {name: steps.get(name, torch.zeros_like(p)) for name, p in self._named_parameters().items()}
 
@@ -90,7 +92,7 @@ class DirectionOptimizer(torch.optim.SGD, abc.ABC):
     def _checked_direction(self, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Report]:
         if inputs.ndim > 0 and len(inputs) == 0:
             raise ValueError("an empty batch: 0 rows; expected at least one")
-        with full_precision(inputs.device):
+        with full_precision(self.param_groups[0]["params"][0].device):
             steps, report = self._direction(inputs, targets)
         for name, step in steps.items():
             # A sum is one pass and is finite only if every entry is, short of overflow, which is no step either.

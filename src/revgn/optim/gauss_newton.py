@@ -8,7 +8,7 @@ from torch import Tensor
 
 from revgn._names import unknown_name
 from revgn.losses import GaussNewtonLoss
-from revgn.nn import Coupling, Linearization, ReversibleBlock, ReversibleNetwork
+from revgn.nn import Coupling, Linearization, ReversibleNetwork
 from revgn.optim.base import DirectionOptimizer
 from revgn.optim.block_weights import find_block_weights, uniform
 from revgn.optim.report import Report
@@ -17,7 +17,7 @@ from revgn.solvers import Cholesky, Solution, Solver
 from revgn.solvers.base import EXACT
 
 
-class GaussNewton(DirectionOptimizer):
+class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
     """Exact Gauss-Newton for a `ReversibleNetwork`, at about the price of two gradients.
 
     The step is a right inverse of the Jacobian J of the outputs by all parameters, applied to the direction r that
@@ -102,7 +102,7 @@ class GaussNewton(DirectionOptimizer):
         r = self.loss.direction(forward.outputs, targets)
 
         trainable = self._trainable_blocks()
-        possible = [index for index in trainable if self.model.blocks[index].max_rank >= len(inputs)]
+        possible = [index for index in trainable if self.model.layers[index].max_rank >= len(inputs)]
         solved = self._solve_blocks(forward, r, self.block_weights.wanted(trainable, possible))
         weights = self.block_weights.weigh({index: step.surjective for index, step in solved.items()})
         if not weights:
@@ -125,21 +125,27 @@ class GaussNewton(DirectionOptimizer):
         return solved
 
     def _solve(self, coupling: Coupling, at: Linearization, target: Tensor) -> Solution:
-        return self.solver(at.features, target, bias=coupling.linear.bias is not None)
+        return self.solver(at.features, target, bias=coupling.bias)
 
     def _trainable_blocks(self) -> list[int]:
         """The blocks all of whose parameters are this optimizer's and not frozen."""
         chosen = {id(p) for p in self._named_parameters().values() if p.requires_grad}
-        return [
+        trainable = [
             index
-            for index, block in enumerate(self.model.blocks)
-            if isinstance(block, ReversibleBlock) and all(id(p) in chosen for p in block.parameters())
+            for index, block in enumerate(self.model.layers)
+            if block.couplings and all(id(p) in chosen for p in block.parameters())
         ]
+        if not trainable:
+            raise ValueError(
+                "no block has all its parameters trainable and in this optimizer; unfreeze one, or pass it in params"
+            )
+        return trainable
 
     def _newton_steps(self, weights: Mapping[int, float]) -> float:
         """How many full Newton steps `step` takes at once: the sum of c_l lr_l."""
         rates = {id(p): float(group["lr"]) for group in self.param_groups for p in group["params"]}
-        return sum(c * rates[id(self.model.blocks[index].f.linear.weight)] for index, c in weights.items())
+        layers = self.model.layers
+        return sum(c * rates[id(layers[index].couplings[0].linear.weight)] for index, c in weights.items())
 
     def _report(
         self,
@@ -177,7 +183,8 @@ class GaussNewton(DirectionOptimizer):
 
 
 def _require_couplings_only(model: ReversibleNetwork) -> None:
-    known = {id(p) for _, coupling in model.couplings() for p in coupling.linear.parameters()}
+    couplings = [coupling for layer in model.layers for coupling in layer.couplings]
+    known = {id(p) for coupling in couplings for p in coupling.linear.parameters()}
     strange = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in known]
     if strange:
         raise ValueError(

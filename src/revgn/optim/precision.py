@@ -1,15 +1,15 @@
 """The arithmetic of a step: full precision, whatever the training loop around it chose."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 
 
 @contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
+def full_precision(device: torch.device) -> Generator[None]:
     """Without autograd, autocast, TF32 or bfloat16 products inside; everything as it was afterwards."""
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # pyright: ignore[reportAttributeAccessIssue]
     chosen = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

@@ -14,8 +14,8 @@ class Report:
         outputs: F before the step, (n, d_out).
         defect: relative error ||u - Phi Delta|| / ||u|| of the applied step, that of the worst half-coupling in use,
             measured with random probes.
-        exact: whether J Delta = r up to what one Newton step may leave over: the defect is at most 1e-3 in float32,
-            1e-8 in float64, and the block weights sum to one.
+        exact: whether J Delta = r: the defect is at most 1e-3 in float32, which is what one Newton step may leave
+            over, or 1e-11 in float64, and the block weights sum to one.
         block_weights: c_l for each block.
         ranks: numerical ranks (f, g) of each block's features; None for blocks that were not solved.
         defects: defects (f, g) of each block; None likewise.

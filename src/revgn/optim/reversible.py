@@ -1,4 +1,4 @@
-"""The right inverse of the Jacobian through the inverse network: Buffelli et al. (2024), theory section "The exact update"."""
+"""The right inverse of the Jacobian by way of the inverse network (Buffelli et al. 2024, section 4)."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from revgn.nn import Coupling, Linearization, ReversibleNetwork
+from revgn.nn import Coupling, Linearization, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
 from revgn.solvers import Solution
 
@@ -22,7 +22,7 @@ class BlockStep:
     Attributes:
         steps: the step of each of the block's parameters, by the parameter's name in the network.
         ranks, defects: numerical rank of the features of f and g, and how much of their targets they left.
-        surjective: whether both defects are what an exact step may leave.
+        surjective: whether both defects are no more than one Newton step may leave.
     """
 
     steps: dict[str, Tensor]
@@ -44,9 +44,9 @@ def forward_pass(network: ReversibleNetwork, inputs: Tensor, *, keep_features: b
     """Run the network on inputs (n, in_features), keeping each block's features or not."""
     state = network.lifted(inputs)
     points: list[Any] = []
-    for block in network.blocks:
+    for block in network.layers:
         if keep_features:
-            state, point = block.linearize(state)  # type: ignore[operator]
+            state, point = block.linearize(state)
             points.append(point)
         else:
             state = block(state)
@@ -62,15 +62,16 @@ def block_steps(
     """
     tangent = network.pull_back_outputs(direction)  # T_L = r U^T
     state = forward.state
-    lowest = min(wanted, default=len(network.blocks))
-    for index in reversed(range(lowest, len(network.blocks))):
-        block = network.blocks[index]
+    layers = network.layers
+    lowest = min(wanted, default=len(layers))
+    for index in reversed(range(lowest, len(layers))):
+        block = layers[index]
         if forward.points is None:
-            state, point = block.unwind(state)  # type: ignore[operator]
+            state, point = block.unwind(state)
         else:
             point = forward.points[index]
-        if index not in wanted:
-            tangent = block.pull_back(point, tangent)  # type: ignore[operator]
+        if index not in wanted or not isinstance(block, ReversibleBlock):
+            tangent = block.pull_back(point, tangent)
             continue
         ta_out, tb_out = halves(tangent)
         tb = tb_out - block.g.jvp(point.g, ta_out)
@@ -91,4 +92,4 @@ def _block_step(name: str, f: Solution, g: Solution) -> BlockStep:
         steps[f"{name}.{half}.linear.weight"] = solution.delta.mT
         if solution.bias is not None:
             steps[f"{name}.{half}.linear.bias"] = solution.bias
-    return BlockStep(steps, (f.rank, g.rank), (f.defect, g.defect), f.exact and g.exact)
+    return BlockStep(steps, (f.rank, g.rank), (f.defect, g.defect), f.surjective and g.surjective)

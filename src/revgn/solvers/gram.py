@@ -93,7 +93,7 @@ class Cholesky(Solver):
             return solution
         if design.wide:
             solution = _refine(solution, inverse, self.refinements)
-        trusted = solution.exact if design.wide else _full_rank(factor, gram, target.dtype)
+        trusted = solution.surjective if design.wide else _full_rank(factor, gram, target.dtype)
         return solution if trusted else Eigh().solve_gram(gram, design, target)
 
     def _dampings(self, design: Design, eps: float) -> tuple[float, ...]:
@@ -130,9 +130,7 @@ def _refine(solution: Solution, inverse: Callable[[Tensor], Tensor], most: int) 
     return solution
 
 
-def _apply_inverse(
-    inverse: Callable[[Tensor], Tensor], design: Design, target: Tensor
-) -> tuple[Tensor, Tensor | None]:
+def _apply_inverse(inverse: Callable[[Tensor], Tensor], design: Design, target: Tensor) -> tuple[Tensor, Tensor | None]:
     """A^T K^-1 u in row space, K^-1 A^T u in parameter space; `inverse` is K^-1 in float64."""
     if design.wide:
         return design.transpose(inverse(target.double()).to(target.dtype))

@@ -1,0 +1,42 @@
+"""The public face: names, and what importing costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import revgn
+from revgn._names import unknown_name
+
+
+def test_every_public_name_exists():
+    for name in revgn.__all__:
+        assert getattr(revgn, name) is not None
+    assert set(revgn.__all__) <= set(dir(revgn))
+
+
+def test_an_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'revgn' has no attribute 'GaussNewtn'"):
+        _ = revgn.GaussNewtn
+
+
+def modules_after(statement):
+    code = f"import sys; {statement}; print(*sorted(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_the_core_needs_torch_and_nothing_else():
+    """What `import torch` does not load by itself, of packages that only the extras install."""
+    extras = {"lightning", "jsonargparse", "sklearn", "pandas", "matplotlib", "plotly", "tensorboard", "pyarrow"}
+    loaded = modules_after("import revgn; revgn.RevMLP, revgn.GaussNewton, revgn.dense, revgn.losses, revgn.solvers")
+    assert "revgn.optim.gauss_newton" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & extras
+
+
+def test_import_alone_loads_nothing():
+    assert "torch" not in modules_after("import revgn")
+
+
+def test_unknown_names_are_listed_and_the_nearest_offered():
+    assert unknown_name("solver", "svdd", ["SVD", "QR"]) == "unknown solver 'svdd'; did you mean 'SVD'? known: QR, SVD"
+    assert unknown_name("solver", "zzz", ["SVD", "QR"]) == "unknown solver 'zzz'; known: QR, SVD"

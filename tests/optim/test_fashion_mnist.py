@@ -1,0 +1,29 @@
+"""The authors' network on real images: 1024 rows solved to rounding in single precision."""
+
+import pytest
+import torch
+
+import revgn
+from revgn.data.files import SYSTEM_ROOT
+
+ROWS = 1024
+
+
+@pytest.mark.skipif(
+    not (SYSTEM_ROOT / "fashion-mnist").is_dir(),
+    reason="Fashion-MNIST is not installed; Debian has it in the package dataset-fashion-mnist",
+)
+def test_six_default_steps_fit_a_thousand_images_to_1e_minus_9():
+    images = revgn.data.load("fashion-mnist", rows=ROWS, seed=42)
+    targets = torch.nn.functional.one_hot(images.targets, 10).float()
+    generator = torch.Generator().manual_seed(42)
+    network = revgn.RevMLP(784, 10, num_blocks=2, hidden_features=8000, generator=generator)
+    optimizer = revgn.GaussNewton(network, revgn.losses.MSELoss(), lr=1.0)
+    for _ in range(6):
+        report = optimizer.backward(images.inputs, targets)
+        assert report.exact
+        assert report.block_weights == (0, 1)  # the linear first block has rank 393 at most
+        optimizer.step()
+    with torch.no_grad():
+        residual = network(images.inputs) - targets
+    assert residual.square().sum(1).mean().item() <= 1e-9

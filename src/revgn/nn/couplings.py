@@ -37,10 +37,9 @@ class Coupling(nn.Module):
             raise ValueError(f"init_std must not be negative, got {init_std}")
         self.features = features
         self.bias = bias
-        device = device or torch.get_default_device()
-        self.linear = nn.utils.skip_init(
-            nn.Linear, features.out_features, features.in_features, bias=bias, device=device, dtype=dtype
-        )
+        # Made without values: torch's own initialisation would draw random numbers only to be overwritten.
+        linear = nn.Linear(features.out_features, features.in_features, bias=bias, device="meta", dtype=dtype)
+        self.linear = linear.to_empty(device=device or torch.get_default_device())
         for parameter in self.linear.parameters():
             nn.init.normal_(parameter, std=init_std, generator=generator)
 

@@ -97,16 +97,20 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
         )
 
     def _direction(self, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Report]:
-        forward = forward_pass(self.model, inputs, keep_features=self.keep_features)
+        trainable = self._trainable_blocks()
+        possible = [index for index in trainable if self.model.layers[index].max_rank >= len(inputs)]
+        wanted = self.block_weights.wanted(trainable, possible) or trainable
+
+        forward = self._forward_pass(inputs, wanted)
         loss = self._loss_value(inputs, forward.outputs, targets)
         r = self.loss.direction(forward.outputs, targets)
 
-        trainable = self._trainable_blocks()
-        possible = [index for index in trainable if self.model.layers[index].max_rank >= len(inputs)]
-        solved = self._solve_blocks(forward, r, self.block_weights.wanted(trainable, possible))
+        solved = self._solve_blocks(forward, r, wanted)
         weights = self.block_weights.weigh({index: step.surjective for index, step in solved.items()})
         if not weights:
-            solved |= self._solve_blocks(forward, r, set(trainable) - set(solved))
+            rest = set(trainable) - set(solved)
+            if rest:
+                solved |= self._solve_blocks(self._forward_pass(inputs, rest), r, rest)
             weights = uniform(trainable)
             self._warn_inexact(len(inputs), solved)
 
@@ -114,6 +118,11 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
         scale = self._newton_steps(weights)
         predicted = float(self.loss(forward.outputs - scale * r, targets))
         return steps, self._report(forward.outputs, loss, predicted, solved, weights)
+
+    def _forward_pass(self, inputs: Tensor, wanted: Collection[int]) -> ForwardPass:
+        """The forward pass, with the features of the blocks that a step of the wanted ones goes back through."""
+        keep_from = min(wanted) if self.keep_features else len(self.model.layers)
+        return forward_pass(self.model, inputs, keep_from=keep_from)
 
     def _solve_blocks(self, forward: ForwardPass, r: Tensor, wanted: Collection[int]) -> dict[int, BlockStep]:
         """The steps of the wanted blocks, from the last down until the block weights have enough."""

@@ -1,6 +1,6 @@
 """The right inverse of the Jacobian by way of the inverse network (Buffelli et al. 2024, section 4)."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,24 +33,23 @@ class BlockStep:
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """Outputs F, the last state, and the points of every block, or None where they are to be rebuilt backwards."""
+    """Outputs F, the last state, and the kept points of blocks by index; the others are rebuilt backwards."""
 
     outputs: Tensor
     state: Tensor
-    points: Sequence[Any] | None
+    points: Mapping[int, Any]
 
 
-def forward_pass(network: ReversibleNetwork, inputs: Tensor, *, keep_features: bool) -> ForwardPass:
-    """Run the network on inputs (n, in_features), keeping each block's features or not."""
+def forward_pass(network: ReversibleNetwork, inputs: Tensor, *, keep_from: int) -> ForwardPass:
+    """Run the network on inputs (n, in_features), keeping the features of the blocks from `keep_from` up."""
     state = network.lifted(inputs)
-    points: list[Any] = []
-    for block in network.layers:
-        if keep_features:
-            state, point = block.linearize(state)
-            points.append(point)
+    points: dict[int, Any] = {}
+    for index, block in enumerate(network.layers):
+        if index >= keep_from:
+            state, points[index] = block.linearize(state)
         else:
             state = block(state)
-    return ForwardPass(state @ network.readout, state, points if keep_features else None)
+    return ForwardPass(state @ network.readout, state, points)
 
 
 def block_steps(
@@ -66,10 +65,10 @@ def block_steps(
     lowest = min(wanted, default=len(layers))
     for index in reversed(range(lowest, len(layers))):
         block = layers[index]
-        if forward.points is None:
-            state, point = block.unwind(state)
-        else:
+        if index in forward.points:
             point = forward.points[index]
+        else:
+            state, point = block.unwind(state)
         if index not in wanted or not isinstance(block, ReversibleBlock):
             tangent = block.pull_back(point, tangent)
             continue

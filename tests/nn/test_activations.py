@@ -25,6 +25,19 @@ def test_closed_form_jvp_equals_forward_mode(name, dtype):
     torch.testing.assert_close(jvp(tangent), expected, rtol=1e-6 if dtype == torch.float32 else 1e-13, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_what_is_not_owned_is_not_overwritten_and_what_is_gives_the_same(name):
+    z, tangent = normal(50) * 3, normal(50, seed=1)
+    kept, kept_tangent = z.clone(), tangent.clone()
+    outputs, jvp = linearize_activation(find_activation(name), z)
+    expected = jvp(tangent)
+    assert torch.equal(z, kept)
+    assert torch.equal(tangent, kept_tangent)
+    in_place, in_place_jvp = linearize_activation(find_activation(name), z, owned=True)
+    assert torch.equal(in_place, outputs)
+    assert torch.equal(in_place_jvp(tangent), expected)
+
+
 def test_any_callable_serves_by_forward_mode():
     z, tangent = normal(5, 7), normal(5, 7, seed=1)
     outputs, jvp = linearize_activation(lambda x: x.softmax(-1) * x, z)  # not even elementwise

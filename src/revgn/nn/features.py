@@ -111,7 +111,9 @@ class RandomFeatures(Features):
         return self.linearize(inputs).jvp(tangent)
 
     def linearize(self, inputs: Tensor) -> Linearization:
-        features, derivative = linearize_activation(self.activation, self._preactivation(inputs))
+        # Without a projection the preactivation is the caller's own tensor.
+        owned = self.projection is not None
+        features, derivative = linearize_activation(self.activation, self._preactivation(inputs), owned=owned)
         return Linearization(features, partial(self._push_forward, derivative))
 
     def _push_forward(self, derivative: Jvp, tangent: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Peak memory of a computation, counted tensor by tensor: the same on every machine."""
+"""Memory of a computation, counted tensor by tensor: the same on every machine."""
 
 import weakref
 
@@ -8,11 +8,12 @@ from torch.utils._pytree import tree_leaves
 
 
 class PeakMemory(TorchDispatchMode):
-    """Bytes of all storages that operations inside the context made and that are alive at once: now, and at most."""
+    """The storages that operations inside the context make: sizes, and bytes alive at once, now and at most."""
 
     def __init__(self):
         super().__init__()
         self.now = self.peak = 0
+        self.sizes = []
         self._known = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -28,6 +29,7 @@ class PeakMemory(TorchDispatchMode):
         if key in self._known or key in given:
             return
         self._known.add(key)
+        self.sizes.append(size)
         self.now += size
         self.peak = max(self.peak, self.now)
         weakref.finalize(storage, self._release, key, size)
@@ -35,3 +37,10 @@ class PeakMemory(TorchDispatchMode):
     def _release(self, key, size):
         self._known.discard(key)
         self.now -= size
+
+
+def storages_made(run, at_least):
+    """How many storages of at least so many bytes `run` makes."""
+    with PeakMemory() as memory:
+        run()
+    return sum(size >= at_least for size in memory.sizes)

@@ -1,0 +1,84 @@
+"""What a step costs, counted and not timed: products of matrices, and arrays of the size of the features."""
+
+import pytest
+import torch
+from memory import storages_made
+from networks import normal, rev_mlp
+from torch.utils.flop_counter import FlopCounterMode
+
+import revgn
+from revgn.losses import MSELoss
+from revgn.solvers import Eigh
+
+N, D, H = 96, 256, 2048
+UNIT = 2 * N * H * (D // 2)  # one n x d/2 x h product, theory's unit of cost
+GRAM = 2 * N * N * H / UNIT  # one Gram matrix in these units: 2 n / d
+
+
+def problem(num_blocks, first_activation="relu"):
+    network = rev_mlp(
+        D,
+        3,
+        num_blocks=num_blocks,
+        hidden_features=H,
+        activation="relu",
+        first_activation=first_activation,
+        dtype=torch.float32,
+    )
+    return network, normal(N, D, dtype=torch.float32), normal(N, 3, seed=5, dtype=torch.float32)
+
+
+def units(run):
+    """Products that `run` takes, in units; the small ones (readout, probes) make up for less than one."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() / UNIT
+
+
+FORWARD, PULL_BACK, SOLVE = 4, 4, 2 * (GRAM + 1)  # a block's; a solve forms a Gram matrix and multiplies once by Phi^T
+COSTS = [
+    # the linear first block is neither solved nor pulled back: g's tangent of the second block is all that moves
+    ("exact", "identity", 2, True, 2 * FORWARD + 2 + SOLVE),
+    ("exact", "relu", 2, True, 2 * FORWARD + PULL_BACK + 2 + 2 * SOLVE),
+    ("exact", "relu", 6, True, 6 * FORWARD + 5 * PULL_BACK + 2 + 6 * SOLVE),
+    ("last", "relu", 6, True, 6 * FORWARD + 2 + SOLVE),
+    # rebuilding a block's features takes as many products as its forward pass
+    ("exact", "relu", 6, False, 12 * FORWARD + 5 * PULL_BACK + 2 + 6 * SOLVE),
+    ("last", "relu", 6, False, 7 * FORWARD + 2 + SOLVE),
+]
+
+
+@pytest.mark.parametrize(("block_weights", "first_activation", "num_blocks", "keep_features", "expected"), COSTS)
+def test_a_step_takes_no_more_products_than_theory_counts(
+    block_weights, first_activation, num_blocks, keep_features, expected
+):
+    network, inputs, targets = problem(num_blocks, first_activation)
+    optimizer = revgn.GaussNewton(network, MSELoss(), block_weights=block_weights, keep_features=keep_features)
+    assert optimizer.backward(inputs, targets).exact
+    small = 0.5 * num_blocks
+    assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + small
+
+
+def test_a_truncated_solve_pays_for_the_second_jvp():
+    network, inputs, targets = problem(2)
+    optimizer = revgn.GaussNewton(network, MSELoss(), solver=Eigh(rtol=0.1), block_weights="sum")
+    second_jvp = 2 + 1  # with Phi Delta, what f has moved
+    expected = 2 * FORWARD + PULL_BACK + 2 + 2 * (SOLVE + second_jvp)
+    assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + 1
+
+
+def test_autograd_on_the_same_network_takes_five_products_a_coupling():
+    network, inputs, targets = problem(2)
+    taken = units(lambda: MSELoss()(network(inputs), targets).backward())
+    assert 18 <= taken <= 19  # two of the twenty lead to the inputs, which need no gradient
+
+
+@pytest.mark.parametrize(("num_blocks", "block_weights"), [(2, "exact"), (4, "exact"), (4, "last")])
+def test_arrays_as_large_as_the_features_are_made_once_a_product(num_blocks, block_weights):
+    """One for the features of each coupling, one for each tangent of features; activations work in place."""
+    network, inputs, targets = problem(num_blocks)
+    optimizer = revgn.GaussNewton(network, MSELoss(), block_weights=block_weights)
+    optimizer.backward(inputs, targets)
+    made = storages_made(lambda: optimizer.backward(inputs, targets), at_least=N * H * 4)
+    tangents = 1 if block_weights == "last" else 2 * num_blocks - 1
+    assert made == 2 * num_blocks + tangents

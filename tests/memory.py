@@ -39,8 +39,8 @@ class PeakMemory(TorchDispatchMode):
         self.now -= size
 
 
-def storages_made(run, at_least):
-    """How many storages of at least so many bytes `run` makes."""
+def storages_made(run, size):
+    """How many storages of just so many bytes `run` makes."""
     with PeakMemory() as memory:
         run()
-    return sum(size >= at_least for size in memory.sizes)
+    return memory.sizes.count(size)

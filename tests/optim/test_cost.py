@@ -10,7 +10,7 @@ import revgn
 from revgn.losses import MSELoss
 from revgn.solvers import Eigh
 
-N, D, H = 96, 256, 2048
+N, D, H = 192, 256, 2048
 UNIT = 2 * N * H * (D // 2)  # one n x d/2 x h product, theory's unit of cost
 GRAM = 2 * N * N * H / UNIT  # one Gram matrix in these units: 2 n / d
 
@@ -23,6 +23,7 @@ def problem(num_blocks, first_activation="relu"):
         hidden_features=H,
         activation="relu",
         first_activation=first_activation,
+        init_std=1e-3,
         dtype=torch.float32,
     )
     return network, normal(N, D, dtype=torch.float32), normal(N, 3, seed=5, dtype=torch.float32)
@@ -79,6 +80,6 @@ def test_arrays_as_large_as_the_features_are_made_once_a_product(num_blocks, blo
     network, inputs, targets = problem(num_blocks)
     optimizer = revgn.GaussNewton(network, MSELoss(), block_weights=block_weights)
     optimizer.backward(inputs, targets)
-    made = storages_made(lambda: optimizer.backward(inputs, targets), at_least=N * H * 4)
+    made = storages_made(lambda: optimizer.backward(inputs, targets), size=N * H * 4)
     tangents = 1 if block_weights == "last" else 2 * num_blocks - 1
     assert made == 2 * num_blocks + tangents

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from memory import storages_made
-from networks import normal, rev_mlp
 from torch.utils.flop_counter import FlopCounterMode
 
 import revgn
+from memory import storages_made
+from networks import normal, rev_mlp
 from revgn.losses import MSELoss
 from revgn.solvers import Eigh
 
@@ -65,7 +65,7 @@ def test_a_truncated_solve_pays_for_the_second_jvp():
     optimizer = revgn.GaussNewton(network, MSELoss(), solver=Eigh(rtol=0.1), block_weights="sum")
     second_jvp = 2 + 1  # with Phi Delta, what f has moved
     expected = 2 * FORWARD + PULL_BACK + 2 + 2 * (SOLVE + second_jvp)
-    assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + 1
+    assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + 2
 
 
 def test_autograd_on_the_same_network_takes_five_products_a_coupling():

@@ -1,0 +1,105 @@
+"""From a configuration to the objects that are trained."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import revgn
+from revgn.data import Dataset
+from revgn.experiments.config import Part, RunConfig
+from revgn.experiments.errors import ConfigError
+from revgn.experiments.kinds import KINDS, OPTIMIZER, SCHEDULER, SOLVER
+from revgn.experiments.module import TrainingModule
+from revgn.losses import CrossEntropyLoss, GaussNewtonLoss
+from revgn.optim.base import DirectionOptimizer
+
+
+def build_data(config: RunConfig) -> Dataset:
+    """The data set, its targets in the form that the loss takes.
+
+    Raises:
+        DataError: it cannot be had as asked.
+        ConfigError: the loss has no use for its targets.
+    """
+    dataset = _load(tuple(sorted(config.data.items())), config.training.dtype)
+    if dataset.num_classes is None and config.loss.class_path != "MSELoss":
+        raise ConfigError(f"{dataset.name} has quantities, not classes, as targets; use --loss MSELoss")
+    return dataset
+
+
+def loss_targets(targets: Tensor, classes: int | None, *, loss: GaussNewtonLoss, dtype: torch.dtype) -> Tensor:
+    """Targets as the loss takes them: class indices for cross-entropy, one-hot vectors for any other loss."""
+    if classes is None or isinstance(loss, CrossEntropyLoss):
+        return targets
+    return nn.functional.one_hot(targets, classes).to(dtype)
+
+
+def build_loss(config: RunConfig) -> GaussNewtonLoss:
+    """The loss."""
+    return _build("loss", config.loss)
+
+
+def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> TrainingModule:
+    """The network with its optimizers and schedulers, ready to train; all weights decided by the seed.
+
+    Raises:
+        ConfigError: arguments that do not go together.
+    """
+    generator = torch.Generator().manual_seed(config.training.seed)
+    try:
+        model = revgn.RevMLP(
+            dataset.in_features,
+            dataset.out_features,
+            generator=generator,
+            dtype=dataset.inputs.dtype,
+            **config.model,
+        )
+        optimizers = _optimizers(config, model, loss)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    return TrainingModule(
+        model,
+        loss,
+        optimizers,
+        _schedulers(config.scheduler, optimizers),
+        classes=dataset.num_classes,
+        schedule_by=config.training.schedule_by,
+        loss_after_step=config.training.loss_after_step,
+    )
+
+
+@functools.lru_cache(maxsize=1)  # the runs of a grid that share their data come one after another
+def _load(arguments: tuple[tuple[str, Any], ...], dtype: str) -> Dataset:
+    return revgn.data.load(**dict(arguments), dtype=getattr(torch, dtype))
+
+
+def _build(name: str, part: Part, *arguments: Any, **provided: Any) -> Any:
+    try:
+        return KINDS[name].find(part.class_path)(*arguments, **provided, **part.init_args)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} {part.class_path}: {error}") from error
+
+
+def _optimizers(config: RunConfig, model: nn.Module, loss: GaussNewtonLoss) -> list[Optimizer]:
+    """The optimizer, and a second one for parameters that it does not take."""
+    part = config.optimizer
+    kind = OPTIMIZER.find(part.class_path)
+    if issubclass(kind, DirectionOptimizer):
+        solver = {"solver": _build(SOLVER.name, config.solver)} if config.solver else {}
+        return [_build("optimizer", part, model, loss, **solver)]
+    if not issubclass(kind, torch.optim.Muon):
+        return [_build("optimizer", part, model.parameters())]
+    # Muon orthogonalises matrices; its authors leave all else to AdamW.
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim != 2]
+    shared = {name: value for name, value in part.init_args.items() if name in ("lr", "weight_decay")}
+    return [_build("optimizer", part, matrices), *([torch.optim.AdamW(others, **shared)] if others else [])]
+
+
+def _schedulers(part: Part | None, optimizers: Sequence[Optimizer]) -> list[LRScheduler]:
+    return [_build(SCHEDULER.name, part, optimizer) for optimizer in optimizers] if part else []

@@ -1,0 +1,96 @@
+"""The classes that a configuration can name: losses, optimizers, their solvers, and learning rate schedulers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import torch
+from torch.optim import lr_scheduler
+
+from revgn import losses, solvers
+from revgn._names import unknown_name
+from revgn.experiments.errors import ConfigError
+from revgn.losses import GaussNewtonLoss
+from revgn.optim import GaussNewton
+from revgn.solvers import Solver
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of part.
+
+    Args:
+        name: the setting that chooses it, which is also what messages call it.
+        base: the class that all of its kind descend from.
+        classes: those that short names stand for.
+        provided: arguments that the run provides or that make no sense in a configuration.
+    """
+
+    name: str
+    base: type
+    classes: Mapping[str, type]
+    provided: frozenset[str] = frozenset()
+
+    def find(self, class_path: str) -> type:
+        """The class of that short name, or a class of the user's own by its import path.
+
+        Raises:
+            ConfigError: there is none, or it is of another kind.
+        """
+        module, _, short = class_path.rpartition(".")
+        if not module or short in self.classes:
+            if short not in self.classes:
+                raise ConfigError(unknown_name(self.name, class_path, self.classes))
+            return self.classes[short]
+        try:
+            found: Any = getattr(import_module(module), short)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{self.name} {class_path!r} cannot be imported ({error}); check the path") from error
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise ConfigError(f"{class_path} is not a {self.base.__name__}, as every {self.name} must be")
+        return found
+
+
+def _subclasses(module: ModuleType, base: type) -> dict[str, type]:
+    found: Iterable[Any] = vars(module).values()
+    return {c.__name__: c for c in found if isinstance(c, type) and issubclass(c, base) and c is not base}
+
+
+_OPTIMIZERS = (
+    GaussNewton,
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Muon,
+    torch.optim.LBFGS,
+)
+# Those whose arguments are numbers and words; ReduceLROnPlateau would need a metric, LambdaLR a function.
+_SCHEDULERS = (
+    lr_scheduler.ConstantLR,
+    lr_scheduler.CosineAnnealingLR,
+    lr_scheduler.CosineAnnealingWarmRestarts,
+    lr_scheduler.ExponentialLR,
+    lr_scheduler.LinearLR,
+    lr_scheduler.MultiStepLR,
+    lr_scheduler.OneCycleLR,
+    lr_scheduler.PolynomialLR,
+    lr_scheduler.StepLR,
+)
+
+LOSS = Kind("loss", GaussNewtonLoss, _subclasses(losses, GaussNewtonLoss))
+OPTIMIZER = Kind(
+    "optimizer",
+    torch.optim.Optimizer,
+    {c.__name__: c for c in _OPTIMIZERS},
+    frozenset({"model", "loss", "params", "solver", "capturable", "differentiable", "maximize"}),
+)
+SOLVER = Kind("optimizer.solver", Solver, _subclasses(solvers, Solver))
+SCHEDULER = Kind(
+    "scheduler",
+    lr_scheduler.LRScheduler,
+    {c.__name__: c for c in _SCHEDULERS},
+    frozenset({"optimizer", "last_epoch"}),
+)
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in (LOSS, OPTIMIZER, SOLVER, SCHEDULER)})

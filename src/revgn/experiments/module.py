@@ -1,0 +1,148 @@
+"""What Lightning trains: one step of any optimizer, and what it records of it."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from revgn.experiments.evaluation import score
+from revgn.losses import GaussNewtonLoss
+from revgn.optim.base import DirectionOptimizer
+
+Row = dict[str, float]
+
+
+class TrainingModule(pl.LightningModule):
+    """A network, its loss and its optimizers, stepped by hand: Gauss-Newton does without autograd's backward.
+
+    What it records of each step is described in `revgn.experiments.table.COLUMNS`.
+
+    Args:
+        model, loss: the network and what it is trained to make small.
+        optimizers: each steps its own parameters, all with gradients taken at the same point.
+        schedulers: of the learning rates, one for each optimizer or none.
+        classes: how many there are; None for regression.
+        schedule_by: whether schedulers count epochs or steps.
+        loss_after_step: whether to measure the loss on the same batch again after every step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: GaussNewtonLoss,
+        optimizers: Sequence[Optimizer],
+        schedulers: Sequence[LRScheduler],
+        *,
+        classes: int | None,
+        schedule_by: str,
+        loss_after_step: bool,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.loss = loss
+        self.classes = classes
+        self.steps = 0
+        self.seconds = 0.0
+        self.last_row: Row = {}
+        self._optimizers = optimizers
+        self._schedulers = schedulers
+        self._schedule_by = schedule_by
+        self._loss_after_step = loss_after_step
+
+    def configure_optimizers(self) -> Any:
+        return list(self._optimizers), list(self._schedulers)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        inputs, targets = batch
+        chosen: Any = self.optimizers()
+        optimizers = chosen if isinstance(chosen, list) else [chosen]
+        lr = optimizers[0].param_groups[0]["lr"]
+        started = self._clock()
+        if isinstance(optimizers[0].optimizer, DirectionOptimizer):
+            outputs, recorded = _direction_step(optimizers[0], inputs, targets)
+        else:
+            outputs, recorded = _gradient_step(optimizers, lambda: self._loss_and_outputs(inputs, targets))
+        self.seconds += self._clock() - started
+        self.steps += 1
+        row = {"epoch": self.current_epoch + 1, "seconds": self.seconds, "lr": lr, **recorded}
+        row |= score(outputs, targets, self.classes)
+        if self._loss_after_step:
+            row |= self._measure_again(inputs, targets, row["loss"])
+        self.record(row)
+        self._schedule("step")
+
+    def on_train_epoch_end(self) -> None:
+        self._schedule("epoch")
+
+    def record(self, row: Mapping[str, float]) -> None:
+        """Hand metrics of the step just taken to all loggers."""
+        self.last_row = dict(row)
+        for logger in self.loggers:
+            logger.log_metrics(self.last_row, self.steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["progress"] = {"steps": self.steps, "seconds": self.seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.steps = checkpoint["progress"]["steps"]
+        self.seconds = checkpoint["progress"]["seconds"]
+
+    def _loss_and_outputs(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.model(inputs)
+        return self.loss(outputs, targets), outputs
+
+    @torch.no_grad()
+    def _measure_again(self, inputs: Tensor, targets: Tensor, before: float) -> Row:
+        after = float(self.loss(self.model(inputs), targets))
+        return {"loss_after": after, "loss_change": 100.0 * (after - before) / before if before else 0.0}
+
+    def _schedule(self, moment: str) -> None:
+        if self._schedule_by == moment:
+            for scheduler in self._schedulers:
+                scheduler.step()
+
+    def _clock(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def _direction_step(optimizer: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Row]:
+    """A step of an optimizer that finds its direction itself; the outputs before it, and what to record."""
+    report = optimizer.optimizer.backward(inputs, targets)
+    optimizer.step()
+    return report.outputs, {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
+
+
+def _gradient_step(
+    optimizers: Sequence[Any], loss_and_outputs: Callable[[], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Row]:
+    """A step by gradients, for which an optimizer may ask more than once; the outputs before it, and what to record."""
+    seen: list[tuple[float, Tensor]] = []
+
+    def closure() -> Tensor:
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss, outputs = loss_and_outputs()
+        seen.append((_finite(loss.item()), outputs.detach()))
+        loss.backward()
+        return loss
+
+    optimizers[0].step(closure)
+    for other in optimizers[1:]:  # their gradients were taken by the closure, at the same point
+        other.step()
+    loss, outputs = seen[0]
+    return outputs, {"loss": loss}
+
+
+def _finite(loss: float) -> float:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss}; lower the learning rate (optimizer.lr)")
+    return loss

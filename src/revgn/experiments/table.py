@@ -1,0 +1,77 @@
+"""The metrics of a run, one row a step, in a CSV file that is whole at any time and never holds a row twice."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+
+from revgn.experiments.files import write_atomically
+
+COLUMNS = {  # of the CSV file, in this order, with what each holds
+    "step": "from 1; row 0 tells of the network before training",
+    "epoch": "that the step belongs to, from 1",
+    "seconds": "wall-clock time of all training up to and with this step, without evaluation",
+    "lr": "learning rate of the step",
+    "loss": "on the rows of the step, before it",
+    "loss_after": "on the same rows, after it",
+    "loss_change": "from one to the other, in percent",
+    "accuracy": "on the rows of the step, before it, in percent",
+    "r2": "the same for regression, 1 at best",
+    "defect": "how much of the wanted change the step leaves undone, relative",
+    "exact": "1 where the step is exact, 0 where it is not",
+    "test_loss": "on all test rows, after the step",
+    "test_accuracy": "on all test rows, after the step, in percent",
+    "test_r2": "the same for regression, 1 at best",
+}
+
+
+class MetricsTable(Logger, Callback):
+    """Keeps all rows and writes them together; they travel in the checkpoint, so that a resumed run repeats none.
+
+    As a logger it is told metrics, as a callback it puts its rows into the checkpoint and takes them out.
+
+    Args:
+        path: of the CSV file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.rows: dict[int, dict[str, float]] = {}
+
+    @property
+    def name(self) -> str:
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Settings stand in the run's config.yaml."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.rows.setdefault(step or 0, {}).update(metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, FloatingPointError):  # what led to it is worth seeing
+            self.write()
+
+    def frame(self) -> pd.DataFrame:
+        """All rows, with the columns that any of them has."""
+        frame = pd.DataFrame([{"step": step, **row} for step, row in sorted(self.rows.items())])
+        return frame.reindex(columns=[name for name in COLUMNS if name in frame])
+
+    def write(self) -> None:
+        """Replace the file by all rows so far."""
+        write_atomically(self.path, self.frame().to_csv(index=False))

@@ -82,7 +82,7 @@ def test_train_says_in_a_line_what_came_out_and_where_it_is(capsys, settings):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["trian"], 2, "unknown command 'trian'; did you mean 'train'? known: demo, train"),
+        (["trayn"], 2, "unknown command 'trayn'; did you mean 'train'? known: demo, train"),
         (["--fast"], 2, "see revgn --help"),
         (["train"], 2, "no CONFIG; give the path of a YAML file or one of digits"),
         (["train", "digts"], 2, "unknown configuration 'digts'; did you mean 'digits'?"),
@@ -92,12 +92,12 @@ def test_train_says_in_a_line_what_came_out_and_where_it_is(capsys, settings):
         (["train", "tiny.yaml", "--epochs", "0"], 2, "epochs must be at least 1, got 0"),
         (["train", "tiny.yaml", "--resume", "--overwrite"], 2, "not allowed with argument"),
         (
-            ["train", "tiny.yaml", "--data.name_or_path", "digist"],
+            ["train", "tiny.yaml", "--data.name_or_path", "digitz"],
             1,
-            "unknown dataset 'digist'; did you mean 'digits'?",
+            "unknown dataset 'digitz'; did you mean 'digits'?",
         ),
         (["train", "tiny.yaml", "--optimizer.lr", "1e6"], 1, "lower the learning rate"),
-        (["demo", "--dataset", "digist"], 2, "unknown dataset 'digist'; did you mean 'digits'?"),
+        (["demo", "--dataset", "digitz"], 2, "unknown dataset 'digitz'; did you mean 'digits'?"),
         (["demo", "--datset", "digits"], 2, "unrecognized arguments: --datset digits"),
     ],
 )
@@ -115,6 +115,14 @@ def test_a_taken_folder_is_refused_until_told_what_to_do(capfd, settings):
     assert (status, "--resume" in said, "--overwrite" in said) == (1, True, True)
     assert main(["train", settings, "--overwrite", "--epochs", "1"]) == 0
     assert main(["train", "runs/tiny", "--resume"]) == 0
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_shipped_configuration(settings):
+    os.mkdir("digits")
+    words = ["train", "digits", "--epochs", "1", "--data.rows", "32", "--model.hidden_features", "40"]
+    assert main(words) == 0
+    assert os.listdir("digits") == []
+    assert folders.RESULTS in os.listdir("runs/digits")
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(capfd, settings, tmp_path):

@@ -170,7 +170,7 @@ def test_what_is_wrong_is_named_in_one_line(settings, overrides, message):
         ({}, ["--optimizer.block_weights", "exactt"], "did you mean 'exact'?"),
         ({}, ["--loss", "CrossEntropyLoss", "--loss.damping", "0.1"], "use curvature='exact'"),
         ({}, ["--data.rows", "100000"], "digits"),
-        ({}, ["--data.name_or_path", "digist"], "unknown dataset 'digist'; did you mean 'digits'?"),
+        ({}, ["--data.name_or_path", "digitz"], "unknown dataset 'digitz'; did you mean 'digits'?"),
     ],
 )
 def test_values_that_a_class_refuses_are_reported_with_its_message(settings, overrides, message):

@@ -172,7 +172,7 @@ def _train(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
     path = find_config(arguments.config)
     config = parse(read_yaml(path), rest)
-    is_run = Path(arguments.config).is_dir()
+    is_run = path.parent == Path(arguments.config)
     folder = arguments.out or (path.parent if is_run else Path("runs") / path.stem)
     metrics = run(config, folder, resume=arguments.resume, overwrite=arguments.overwrite)
     print(_in_short(metrics, folder))

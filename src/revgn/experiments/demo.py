@@ -71,7 +71,7 @@ PLANS: Mapping[str, Plan] = {
         hidden_features=8000,
         settings=(
             Setting("full batch", 1024, None, 10, 2, {"GaussNewton": 1.0, "Adam": 1e-4, "SGD": 0.01}),
-            Setting("mini-batches", 4096, 512, 10, 2, {"GaussNewton": 0.5, "Adam": 1e-4, "SGD": 0.01}),
+            Setting("mini-batches", 4096, 512, 5, 1, {"GaussNewton": 0.5, "Adam": 1e-4, "SGD": 0.01}),
         ),
     ),
 }
@@ -87,8 +87,8 @@ def demo(
     """Train every optimizer in every setting with every seed, and write what came of it.
 
     Under `out`: `index.html`, one page that needs nothing else; a PNG of each figure; `metrics.csv`, every step of
-    every run; and the runs themselves in `runs/DATASET/`. Runs that are there and finished are not repeated, an interrupted
-    one goes on from its last checkpoint.
+    every run; and the runs themselves in `runs/DATASET/`. Finished runs are not repeated, and an interrupted one goes
+    on from its last checkpoint.
 
     Args:
         dataset: one of `PLANS`.
@@ -107,9 +107,8 @@ def demo(
     plan, seeds = find_plan(dataset), list(dict.fromkeys(seeds))
     if not seeds:
         raise ConfigError("no seeds given; the demo needs at least one, such as 42")
-    trained = pd.concat(
-        _train(_grid(dataset, plan, seeds), out / "runs" / dataset, progress=progress), ignore_index=True
-    )
+    runs = _train(_grid(dataset, plan, seeds), out / "runs" / dataset, progress=progress)
+    trained = pd.concat(runs, ignore_index=True)
     frame = trained.reindex(columns=["setting", "optimizer", "seed", *COLUMNS])
     write_atomically(out / METRICS, frame.to_csv(index=False))
     for figure in (overview(frame), *figures(frame)):

@@ -376,7 +376,7 @@ class TestRefusals:
         ({"block_weights": (0.5, 0.5)}, ValueError, "expected 3 finite numbers, one a block"),
         ({"block_weights": (0.5, math.nan, 0.5)}, ValueError, "expected 3 finite numbers"),
         ({"block_weights": (0, 0, 0)}, ValueError, "not all zero"),
-        ({"right_inverse": "reversable"}, ValueError, "unknown right_inverse 'reversable'; did you mean 'reversible'?"),
+        ({"right_inverse": "reverse"}, ValueError, "unknown right_inverse 'reverse'; did you mean 'reversible'?"),
         ({"loss": torch.nn.MSELoss()}, TypeError, "loss MSELoss knows no Gauss-Newton direction; use revgn.losses"),
         ({"network": torch.nn.Linear(16, 3)}, TypeError, "model is a Linear, not a revgn.nn.ReversibleNetwork"),
         ({"network": rev_mlp().bfloat16()}, ValueError, "torch.bfloat16; Gauss-Newton needs float32 or float64"),

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from revgn.experiments.curves import SMALLEST, by_epoch, curves
-from revgn.experiments.palette import styles
+from revgn.experiments.report.curves import SMALLEST, by_epoch, curves
+from revgn.experiments.report.palette import styles
 from synthetic import FULL, MINI, OPTIMIZERS, metrics
 
 

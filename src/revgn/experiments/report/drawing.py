@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from revgn.experiments.curves import Curve
-from revgn.experiments.figures import Figure, Line, Panel
-from revgn.experiments.palette import Style, styles
+from revgn.experiments.report.curves import Curve
+from revgn.experiments.report.figures import Figure, Line, Panel
+from revgn.experiments.report.palette import Style, styles
 
 _MARKERS = 10  # on a line: enough to tell lines apart, few enough to see them
 _BAND_OPACITY = 0.18

@@ -4,8 +4,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from revgn.experiments.figures import figures
-from revgn.experiments.page import About, page
+from revgn.experiments.report.figures import figures
+from revgn.experiments.report.page import About, page
 from synthetic import FULL, metrics
 
 ABOUT = About(

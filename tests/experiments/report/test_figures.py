@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from revgn.experiments import figures as figures_module
-from revgn.experiments.drawing import matplotlib_figure, plotly_figure, png
-from revgn.experiments.figures import LARGEST_CHANGE, figures, overview
+from revgn.experiments.report import figures as figures_module
+from revgn.experiments.report.drawing import matplotlib_figure, plotly_figure, png
+from revgn.experiments.report.figures import LARGEST_CHANGE, figures, overview
 from synthetic import FULL, MINI, OPTIMIZERS, metrics
 
 FRAME = metrics()

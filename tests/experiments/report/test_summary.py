@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from revgn.experiments.summary import TARGET_LOSS, final_numbers, findings, summarize
+from revgn.experiments.report.summary import TARGET_LOSS, final_numbers, findings, summarize
 from synthetic import FULL, MINI, metrics
 
 

@@ -1,7 +1,7 @@
 """The figures of a set of runs: what each one shows, ready to be drawn by plotly or by matplotlib.
 
 Each function takes the metrics of the runs, one row per step with columns setting, optimizer and seed beside those of
-`run`, and returns a `Figure` with one panel per setting. `revgn.experiments.drawing` makes pictures of it.
+`run`, and returns a `Figure` with one panel per setting. `revgn.experiments.report.drawing` makes pictures of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from revgn.experiments.curves import SMALLEST, Axis, Curve, Reduction, curves
+from revgn.experiments.report.curves import SMALLEST, Axis, Curve, Reduction, curves
 
 LARGEST_CHANGE = 100.0
 """Percent: losses that rise by more are drawn at this height, lest one bad step flatten all the others."""

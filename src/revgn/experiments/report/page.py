@@ -8,9 +8,9 @@ from importlib import resources
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from revgn.experiments.drawing import plotly_figure
-from revgn.experiments.figures import Figure, Panel, figures
-from revgn.experiments.summary import final_numbers, findings
+from revgn.experiments.report.drawing import plotly_figure
+from revgn.experiments.report.figures import Figure, Panel, figures
+from revgn.experiments.report.summary import final_numbers, findings
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ _PLOT_OPTIONS = {"responsive": True, "displaylogo": False, "displayModeBar": "ho
 
 
 def _style_sheet() -> str:
-    return (resources.files("revgn.experiments") / "page.css").read_text(encoding="utf-8")
+    return (resources.files("revgn.experiments.report") / "page.css").read_text(encoding="utf-8")
 
 
 def _section(name: str, title: str, content: str) -> str:

@@ -43,7 +43,7 @@ def page(frame: pd.DataFrame, about: About) -> str:
         _section("findings", "What the runs say", _findings(frame)),
         _section("figures", "Figures", "\n".join(_figure(figure) for figure in figures(frame))),
         _section("numbers", "Final numbers", f"<p>{_NUMBERS}</p>\n{_table(final_numbers(frame))}"),
-        _section("settings", "Settings", _table(about.settings)),
+        _section("settings", "Settings", _settings(about.settings)),
         _section("environment", "Environment", _definitions(about.environment)),
         _section("repeat", "How to repeat this", f"<pre>{escape(chr(10).join(about.commands))}</pre>"),
     ]
@@ -119,6 +119,13 @@ def _table(rows: pd.DataFrame) -> str:
     # pandas marks up borders and alignment in its own way; the style sheet has them already.
     table = rows.to_html(index=False, border=0, justify="unset", na_rep="–").replace(' style="text-align: unset;"', "")  # noqa: RUF001
     return f'<div class="table" tabindex="0">\n{table}\n</div>'
+
+
+def _settings(settings: pd.DataFrame) -> str:
+    """What differs between the runs as a table, what they share as a list."""
+    shared = [name for name in settings if settings[name].nunique() == 1] if len(settings) > 1 else []
+    common = {str(name): str(settings[name].iloc[0]) for name in shared}
+    return f"{_table(settings.drop(columns=shared))}\n{_definitions(common)}"
 
 
 def _definitions(values: Mapping[str, str]) -> str:

@@ -78,7 +78,7 @@ def test_gauss_newton_steps_of_the_demo_are_exact(finished):
 
 def test_page_names_settings_and_how_to_repeat(finished):
     html = (finished / "index.html").read_text(encoding="utf-8")
-    for text in ("<td>0.05</td>", "<td>1, 2</td>", "revgn demo --dataset digits --seeds 1 2 --out", "3 steps"):
+    for text in ("<td>0.05</td>", "<dd>1, 2</dd>", "revgn demo --dataset digits --seeds 1 2 --out", "3 steps"):
         assert text in html
 
 
@@ -154,7 +154,7 @@ def test_unknown_dataset_is_told_with_the_nearest_one(tmp_path):
 
 def test_seed_given_twice_counts_once(finished):
     html = demo("digits", finished, (1, 2, 1), progress=False).read_text(encoding="utf-8")
-    assert "<td>1, 2</td>" in html
+    assert "<dd>1, 2</dd>" in html
 
 
 def test_demo_needs_a_seed(tmp_path):

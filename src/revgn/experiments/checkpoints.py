@@ -19,9 +19,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:
-                # torch's zip writer hides what the file system said; it is what went wrong in all but odd cases.
-                cause = error.__context__
-                raise cause if isinstance(cause, OSError) else OSError(errno.EIO, str(error), str(path)) from error
+                # torch's zip writer hides what the file system said, or Ctrl-C, behind an error of its own.
+                if isinstance(error.__context__, OSError | KeyboardInterrupt):
+                    raise error.__context__ from None
+                raise OSError(errno.EIO, str(error), str(path)) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return read_checkpoint(Path(path))

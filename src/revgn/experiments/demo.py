@@ -221,7 +221,7 @@ def about(dataset: str, plan: Plan, out: Path, seeds: Sequence[int]) -> About:
         title=f"Exact Gauss-Newton on {dataset}",
         introduction=(
             "A reversible network is trained with exact Gauss-Newton steps, with Adam and SGD, on all rows at once "
-            f"and on mini-batches, with {len(seeds)} seed(s). Every optimizer takes the same number of steps from the "
+            f"and on mini-batches, {_times(len(seeds))}. Every optimizer takes the same number of steps from the "
             "same initial weights; learning rates were chosen for each by the training loss they reach.",
             "The loss is half the squared distance to one-hot targets, summed over the classes and averaged over the "
             "rows. All sentences and numbers below are computed from the runs.",
@@ -256,6 +256,10 @@ def _settings(dataset: str, plan: Plan, seeds: Sequence[int]) -> pd.DataFrame:
         for optimizer, rate in setting.learning_rates.items()
     ]
     return pd.DataFrame(rows)
+
+
+def _times(seeds: int) -> str:
+    return "once" if seeds == 1 else f"with {seeds} seeds"
 
 
 def _network(plan: Plan) -> str:

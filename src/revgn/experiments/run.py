@@ -2,12 +2,11 @@
 
 import json
 import logging
-import signal
 import sys
 import threading
 import warnings
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from revgn.experiments.environment import environment
 from revgn.experiments.errors import RunError
 from revgn.experiments.files import write_atomically
 from revgn.experiments.folders import CHECKPOINT, METRICS, RESULTS, TENSORBOARD, State, claim
+from revgn.experiments.interrupts import StopBetweenSteps
 from revgn.experiments.table import MetricsTable
 
 
@@ -80,12 +80,13 @@ def run(
     checkpoint = folder / CHECKPOINT if (folder / CHECKPOINT).is_file() else None
     # Its notes on hardware and on other products, which the output of this package has no room for.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with _bar(progress, training.epochs * len(loader), folder.name) as bar:
+    stop = StopBetweenSteps()
+    with _bar(progress, training.epochs * len(loader), folder.name) as bar, stop.listening():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             max_epochs=training.epochs,
-            callbacks=[evaluation, table, SaveEpochs(table, every=training.checkpoint_every), RunProgress(bar)],
+            callbacks=[stop, evaluation, table, SaveEpochs(table, every=training.checkpoint_every), RunProgress(bar)],
             logger=[table, _tensorboard(folder, checkpoint)],
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
@@ -108,7 +109,6 @@ def count_steps(config: RunConfig) -> int:
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Any, checkpoint: Path | None) -> None:
-    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings(), _reporting_once():
             # Workers only cost where the data lie in memory; the other is between Lightning and torch.
@@ -118,10 +118,7 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Any, checkpoin
     except SystemExit:
         if not trainer.interrupted:
             raise
-        # Lightning turns Ctrl-C into exit code 1 and leaves the process deaf to the next one.
-        with suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGINT, on_interrupt)
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt from None  # which Lightning has turned into exit code 1
 
 
 @contextmanager

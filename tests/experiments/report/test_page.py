@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import shutil
 
@@ -112,3 +113,11 @@ def test_click_in_the_legend_hides_a_line_and_its_band(opened):
         "count => document.querySelectorAll('#training-loss-by-step-0 .scatterlayer .trace').length == count",
         arg=before - 2,
     )
+
+
+def test_settings_that_all_runs_share_stand_once_and_the_others_by_run():
+    settings = pd.DataFrame({"optimizer": ["Adam", "SGD"], "data": ["digits", "digits"]})
+    html = page(FRAME, dataclasses.replace(ABOUT, settings=settings))
+    assert html.count("<dt>data</dt><dd>digits</dd>") == 1
+    assert "<td>Adam</td>" in html
+    assert "<td>digits</td>" not in html

@@ -8,7 +8,8 @@ import revgn
 from memory import storages_made
 from networks import normal, rev_mlp
 from revgn.losses import MSELoss
-from revgn.solvers import Eigh
+from revgn.solvers import Design, Eigh
+from revgn.solvers.design import TILE
 
 N, D, H = 192, 256, 2048
 UNIT = 2 * N * H * (D // 2)  # one n x d/2 x h product, theory's unit of cost
@@ -37,15 +38,16 @@ def units(run):
 
 
 FORWARD, PULL_BACK, SOLVE = 4, 4, 2 * (GRAM + 1)  # a block's; a solve forms a Gram matrix and multiplies once by Phi^T
+LAST_SOLVE = SOLVE - 1  # the last block's f need only be solved for r, which is d_out wide
 COSTS = [
     # the linear first block is neither solved nor pulled back: g's tangent of the second block is all that moves
-    ("exact", "identity", 2, True, 2 * FORWARD + 2 + SOLVE),
-    ("exact", "relu", 2, True, 2 * FORWARD + PULL_BACK + 2 + 2 * SOLVE),
-    ("exact", "relu", 6, True, 6 * FORWARD + 5 * PULL_BACK + 2 + 6 * SOLVE),
-    ("last", "relu", 6, True, 6 * FORWARD + 2 + SOLVE),
+    ("exact", "identity", 2, True, 2 * FORWARD + 2 + LAST_SOLVE),
+    ("exact", "relu", 2, True, 2 * FORWARD + PULL_BACK + 2 + SOLVE + LAST_SOLVE),
+    ("exact", "relu", 6, True, 6 * FORWARD + 5 * PULL_BACK + 2 + 5 * SOLVE + LAST_SOLVE),
+    ("last", "relu", 6, True, 6 * FORWARD + 2 + LAST_SOLVE),
     # rebuilding a block's features takes as many products as its forward pass
-    ("exact", "relu", 6, False, 12 * FORWARD + 5 * PULL_BACK + 2 + 6 * SOLVE),
-    ("last", "relu", 6, False, 7 * FORWARD + 2 + SOLVE),
+    ("exact", "relu", 6, False, 12 * FORWARD + 5 * PULL_BACK + 2 + 5 * SOLVE + LAST_SOLVE),
+    ("last", "relu", 6, False, 7 * FORWARD + 2 + LAST_SOLVE),
 ]
 
 
@@ -64,7 +66,7 @@ def test_a_truncated_solve_pays_for_the_second_jvp():
     network, inputs, targets = problem(2)
     optimizer = revgn.GaussNewton(network, MSELoss(), solver=Eigh(rtol=0.1), block_weights="sum")
     second_jvp = 2 + 1  # with Phi Delta, what f has moved
-    expected = 2 * FORWARD + PULL_BACK + 2 + 2 * (SOLVE + second_jvp)
+    expected = 2 * FORWARD + PULL_BACK + 2 + SOLVE + LAST_SOLVE + 2 * second_jvp
     assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + 2
 
 
@@ -83,3 +85,12 @@ def test_arrays_as_large_as_the_features_are_made_once_a_product(num_blocks, blo
     made = storages_made(lambda: optimizer.backward(inputs, targets), size=N * H * 4)
     tangents = 1 if block_weights == "last" else 2 * num_blocks - 1
     assert made == 2 * num_blocks + tangents
+
+
+def test_gram_matrices_are_formed_in_their_lower_triangle_only():
+    features = normal(4 * TILE, 1100, dtype=torch.float32)
+    with FlopCounterMode(display=False) as counter:
+        gram = Design(features, bias=True).gram()
+    assert counter.get_total_flops() == 10 / 16 * 2 * (4 * TILE) ** 2 * 1100
+    expected = (features @ features.mT + 1).double()
+    torch.testing.assert_close(gram.tril(), expected.tril(), rtol=1e-5, atol=1e-3)

@@ -98,12 +98,12 @@ class ReversibleNetwork(nn.Module):
         self._check("inputs", inputs, self.in_features)
         return inputs if self.lift is None else inputs @ self.lift
 
-    def pull_back_outputs(self, direction: Tensor) -> Tensor:
-        """The tangent T_L of the last state, (n, d), of least norm that moves the outputs by `direction` (n, d_out).
+    def readout_inverse(self) -> Tensor:
+        """U^+, (d_out, d): direction @ U^+ is the least tangent of the last state that moves the outputs by direction.
 
-        This is direction @ U^T; the pseudo-inverse repairs what U lost of its orthonormality to a change of dtype.
+        This is U^T; the pseudo-inverse repairs what U lost of its orthonormality to a change of dtype.
         """
-        return direction @ _right_inverse(self.readout.mT).mT
+        return _right_inverse(self.readout.mT).mT
 
     @property
     def layers(self) -> list[ReversibleLayer]:

@@ -59,7 +59,8 @@ def block_steps(
 
     Lazy: what the consumer does not ask for is neither solved nor pulled back.
     """
-    tangent = network.pull_back_outputs(direction)  # T_L = r U^T
+    readout = network.readout_inverse()
+    tangent = direction @ readout  # T_L = r U^+
     state = forward.state
     layers = network.layers
     lowest = min(wanted, default=len(layers))
@@ -74,7 +75,11 @@ def block_steps(
             continue
         ta_out, tb_out = halves(tangent)
         tb = tb_out - block.g.jvp(point.g, ta_out)
-        f = solve(block.f, point.f, ta_out)  # Delta_f = Phi_f^+ ta'
+        if index == len(layers) - 1 and direction.shape[1] < ta_out.shape[1]:
+            # The last block's ta' = r U_a^+ has rank d_out: solve for r alone.
+            f = solve(block.f, point.f, direction).spread(halves(readout)[0])
+        else:
+            f = solve(block.f, point.f, ta_out)  # Delta_f = Phi_f^+ ta'
         # What f has moved reaches b' through g and must not be moved twice. Where f moves all of ta' this is tb.
         target = tb if f.exact else tb_out - block.g.jvp(point.g, f.moved)
         g = solve(block.g, point.g, target)  # Delta_g = Phi_g^+ (tb' - J_g[Phi_f Delta_f] W_g)

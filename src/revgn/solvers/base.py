@@ -53,6 +53,13 @@ class Solution:
             return 0.0
         return float(torch.linalg.vector_norm(left, dtype=torch.float64) / scale)
 
+    def spread(self, right: Tensor) -> "Solution":
+        """The solution for the target u R, (n, m), given that for u: Delta R, for R (k, m)."""
+        bias = None if self.bias is None else self.bias @ right
+        # Delta is transposed in memory, as a layer's weight is, and stays so.
+        delta = (right.mT @ self.delta.mT).mT
+        return Solution(delta, bias, self.rank, self.design, self.target @ right)
+
     @property
     def exact(self) -> bool:
         """Whether the defect is at most 1e-3 in float32, 1e-11 in float64."""

@@ -396,6 +396,12 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"features\.activation\.weight can be trained but lies outside"):
             optimizer(network)
 
+    def test_weights_only_for_frozen_blocks(self):
+        network = rev_mlp()
+        network.blocks[1].requires_grad_(False)
+        with pytest.raises(ValueError, match=r"weight only for blocks that are frozen .* which trains \[0, 2\]"):
+            optimizer(network, block_weights=(0, 1, 0)).backward(INPUTS, TARGETS)
+
     def test_no_block_that_can_be_trained(self):
         network = rev_mlp(num_blocks=1)
         network.blocks[0].g.requires_grad_(False)

@@ -72,7 +72,13 @@ class Given(BlockWeights):
     weights: tuple[float, ...]
 
     def wanted(self, trainable: Sequence[int], possible: Sequence[int]) -> Sequence[int]:
-        return [index for index in trainable if self.weights[index] != 0.0]
+        wanted = [index for index in trainable if self.weights[index] != 0.0]
+        if not wanted:
+            raise ValueError(
+                f"block_weights={self.weights} has weight only for blocks that are frozen or not in this optimizer, "
+                f"which trains {list(trainable)}; weigh one of these"
+            )
+        return wanted
 
     def weigh(self, surjective: Surjective) -> Mapping[int, float]:
         return {index: self.weights[index] for index in surjective}

@@ -3,16 +3,15 @@
 import hashlib
 import logging
 import os
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError, URLError
 
+from revgn._files import atomic_file
 from revgn.data.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -75,21 +74,11 @@ def download(file: RemoteFile, folder: Path) -> Path:
 
 def _download_from(address: str, file: RemoteFile, folder: Path) -> Path:
     _log.info("downloading %s", address)
-    folder.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because only within one file system is a rename all or nothing.
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{file.name}.", suffix=".part")
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as output:
-            found = _copy(_chunks(address), output)
+    with atomic_file(folder / file.name) as output:
+        found = _copy(_chunks(address), output)
         if found != file.sha256:
             raise _TransferError(f"the file there has SHA-256 {found}, expected {file.sha256}")
-        part.chmod(0o644)  # temporary files are for their owner alone; data may be shared
-        return part.replace(folder / file.name)
-    except BaseException:  # an interrupt too must leave nothing behind
-        with suppress(OSError):
-            part.unlink()
-        raise
+    return folder / file.name
 
 
 def _copy(chunks: Iterator[bytes], output: BinaryIO) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from revgn._files import atomic_file
 from revgn.experiments.errors import RunError
-from revgn.experiments.files import atomic_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

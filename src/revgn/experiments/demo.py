@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from revgn._files import write_atomically
 from revgn._names import unknown_name
 from revgn.experiments.config import RunConfig, parse
 from revgn.experiments.environment import environment
 from revgn.experiments.errors import ConfigError, RunError
-from revgn.experiments.files import write_atomically
 from revgn.experiments.folders import METRICS
 from revgn.experiments.report.drawing import png
 from revgn.experiments.report.figures import figures, overview

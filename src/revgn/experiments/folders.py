@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from revgn._files import write_atomically
 from revgn.experiments.config import RunConfig, read_yaml
 from revgn.experiments.errors import RunError
-from revgn.experiments.files import write_atomically
 
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from tqdm import tqdm
 
+from revgn._files import write_atomically
 from revgn.experiments.batches import batches
 from revgn.experiments.build import build_data, build_loss, build_module, loss_targets
 from revgn.experiments.callbacks import Evaluation, RunProgress, SaveEpochs
@@ -24,7 +25,6 @@ from revgn.experiments.checkpoints import AtomicCheckpointIO, read_checkpoint
 from revgn.experiments.config import RunConfig
 from revgn.experiments.environment import environment
 from revgn.experiments.errors import RunError
-from revgn.experiments.files import write_atomically
 from revgn.experiments.folders import CHECKPOINT, METRICS, RESULTS, TENSORBOARD, State, claim
 from revgn.experiments.interrupts import StopBetweenSteps
 from revgn.experiments.table import MetricsTable

@@ -9,7 +9,7 @@ import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
-from revgn.experiments.files import write_atomically
+from revgn._files import write_atomically
 
 COLUMNS = {  # of the CSV file, in this order, with what each holds
     "step": "from 1; row 0 tells of the network before training",

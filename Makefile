@@ -67,5 +67,5 @@ $(STAMPS)/experiments: $(STAMPS)/torch $(INPUTS)
 	$(call install,-e '.[experiments]')
 
 $(STAMPS)/dev: $(STAMPS)/torch $(INPUTS)
-	$(call install,-e '.[experiments$(comma)sklearn$(comma)dev]')
+	$(call install,-e '.[experiments$(comma)study$(comma)data$(comma)bench$(comma)sklearn$(comma)dev]')
 	@touch $(STAMPS)/experiments

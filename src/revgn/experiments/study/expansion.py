@@ -81,9 +81,9 @@ def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
         for optimizer, by_optimizer in grid.optimizers.items():
             for seed in grid.seeds:
                 where = f"study {study} at scale {scale}, {setting}, {optimizer}"
-                merged = _merged(where, grid.overrides, by_optimizer, by_setting, {"seed": seed})
+                merged = _merged(where, grid.overrides, by_optimizer, by_setting)
                 try:
-                    config = _resolve(base, command_line(merged))
+                    config = _with_seed(_resolve(base, command_line(merged)), seed)
                 except ConfigError as error:
                     raise ConfigError(f"{where}: {error}") from error
                 yield _Cell(
@@ -95,7 +95,7 @@ def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
                         optimizer=optimizer,
                         seed=seed,
                         config=base,
-                        overrides=command_line(merged),
+                        overrides=command_line({**merged, "seed": seed}),
                         folder=folder_of(config),
                         batch="",
                         threads=grid.threads,
@@ -149,6 +149,11 @@ def _stable_name(config: str) -> str:
 @functools.cache
 def _base(name: str) -> Mapping[str, Any]:
     return read_yaml(find_config(name))
+
+
+def _with_seed(config: RunConfig, seed: int) -> RunConfig:
+    # Quicker than to parse again, which is most of the work here.
+    return replace(config, training=replace(config.training, seed=seed))
 
 
 @functools.cache  # figures share runs

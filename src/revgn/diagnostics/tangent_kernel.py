@@ -1,15 +1,13 @@
 """The neural tangent kernel K = J J^T of a network, and how alike the kernels of two networks are."""
 
 import math
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 
-from revgn.optim.precision import full_precision
+from revgn.diagnostics.undisturbed import undisturbed
 
 # Entries of parameter-sized tangents that are held at once: 256 MiB in float32.
 _TANGENT_ENTRIES = 2**26
@@ -47,11 +45,9 @@ def ntk(model: nn.Module, inputs: Tensor) -> Tensor:
 
     Source: Jacot et al. (2018).
     """
-    with _undisturbed(model, inputs):
-        shape = _outputs_shape(model, inputs)
+    shape = outputs_shape(model, inputs)
     size = shape.numel()
-    identity = torch.eye(size, dtype=_dtype(model), device=inputs.device).reshape(size, *shape)
-    k = kernel_products(model, inputs, identity).reshape(size, size)
+    k = kernel_products(model, inputs, probe_vectors(shape, None, generator=None)).reshape(size, size)
     return (k + k.mT) / 2  # symmetric but for rounding
 
 
@@ -79,16 +75,28 @@ def ntk_similarity(
     Raises:
         ValueError: the outputs are not (n, d_out) or differ in shape, nothing is trainable, or fewer than 2 samples.
     """
-    with _undisturbed(model, inputs), _undisturbed(reference, inputs):
-        shape, other = _outputs_shape(model, inputs), _outputs_shape(reference, inputs)
+    shape, other = outputs_shape(model, inputs), outputs_shape(reference, inputs)
     if shape != other:
         raise ValueError(
             f"outputs of shapes {tuple(shape)} and {tuple(other)}; kernels can be compared only where both networks "
             "have the same number of outputs"
         )
-    vectors = probe_vectors(shape, samples, generator=generator).to(inputs.device, _dtype(model))
+    vectors = probe_vectors(shape, samples, generator=generator)
     products = kernel_products(model, inputs, vectors)
     return similarity(kernel_products(reference, inputs, vectors), products, exact=samples is None)
+
+
+def outputs_shape(model: nn.Module, inputs: Tensor) -> torch.Size:
+    """The shape (n, d_out) of the model's outputs.
+
+    Raises:
+        ValueError: they have another shape.
+    """
+    with undisturbed(model, inputs.device):
+        shape = model(inputs).shape
+    if len(shape) != 2 or shape[0] != len(inputs):
+        raise ValueError(f"the model's outputs have shape {tuple(shape)}; expected ({len(inputs)}, d_out)")
+    return shape
 
 
 def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Generator | None) -> Tensor:
@@ -109,6 +117,8 @@ def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Ge
 def kernel_products(model: nn.Module, inputs: Tensor, vectors: Tensor) -> Tensor:
     """K v for each of the vectors (k, n, d_out), in the same shape: J^T v is one VJP, J (J^T v) one JVP.
 
+    The vectors are taken to the model's type and device.
+
     Raises:
         ValueError: nothing is trainable.
     """
@@ -120,14 +130,14 @@ def kernel_products(model: nn.Module, inputs: Tensor, vectors: Tensor) -> Tensor
         return functional_call(model, values, (inputs,))
 
     at_once = _TANGENT_ENTRIES // sum(p.numel() for p in parameters.values())
-    with _undisturbed(model, inputs):
-        pull_back = vjp(outputs, parameters)[1]
+    with undisturbed(model, inputs.device):
+        values, pull_back = vjp(outputs, parameters)[:2]
 
         def product(v: Tensor) -> Tensor:
             (tangent,) = pull_back(v)  # J^T v, by parameter
             return jvp(outputs, (parameters,), (tangent,))[1]
 
-        return vmap(product, chunk_size=max(1, min(at_once, _MOST_AT_ONCE)))(vectors)
+        return vmap(product, chunk_size=max(1, min(at_once, _MOST_AT_ONCE)))(vectors.to(values))
 
 
 def similarity(first: Tensor, second: Tensor, *, exact: bool) -> Estimate:
@@ -153,28 +163,3 @@ def similarity(first: Tensor, second: Tensor, *, exact: bool) -> Estimate:
 def _cosine(terms: Tensor) -> Tensor:
     inner, norm, other = terms.unbind(-1)
     return inner / (norm.sqrt() * other.sqrt())
-
-
-def _outputs_shape(model: nn.Module, inputs: Tensor) -> torch.Size:
-    shape = model(inputs).shape
-    if len(shape) != 2 or shape[0] != len(inputs):
-        raise ValueError(f"the model's outputs have shape {tuple(shape)}; expected ({len(inputs)}, d_out)")
-    return shape
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in model.parameters()), torch.get_default_dtype())
-
-
-@contextmanager
-def _undisturbed(model: nn.Module, inputs: Tensor) -> Generator[None]:
-    """The model in evaluation mode and all arithmetic in full precision; modes and random numbers restored."""
-    training = [module for module in model.modules() if module.training]
-    devices = [inputs.device] if inputs.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), full_precision(inputs.device):
-        try:
-            model.eval()
-            yield
-        finally:
-            for module in training:
-                module.training = True

@@ -72,6 +72,7 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
         classes=dataset.num_classes,
         schedule_by=config.training.schedule_by,
         loss_after_step=config.training.loss_after_step,
+        exactness="exactness" in config.training.diagnostics,
     )
 
 

@@ -99,6 +99,13 @@ def test_float64_reaches_what_float32_cannot(tiny, tmp_path):
     assert metrics["loss"].min() < 1e-20
 
 
+def test_the_theoretical_step_trains_in_float64_to_rounding(tiny, tmp_path):
+    words = ("--optimizer", "DenseGaussNewton", "--data.rows=10", "--model.hidden_features=30", "--dtype=float64")
+    metrics = run(tiny(*words, batch_size=None, epochs=8), tmp_path, progress=False)
+    assert metrics["exact"].dropna().eq(1).all()
+    assert metrics["loss_after"].iloc[-1] < 1e-20
+
+
 def test_regression_on_a_table_of_the_users_own(tiny, tmp_path):
     x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
     frame = pd.DataFrame(x.numpy(), columns=list("abcd"))

@@ -112,7 +112,7 @@ def test_regression_on_a_table_of_the_users_own(tiny, tmp_path):
     frame["y"] = (x @ torch.tensor([1.0, -2.0, 0.5, 0.0])).numpy()
     frame.to_csv(tmp_path / "table.csv", index=False)
     data = {"name_or_path": str(tmp_path / "table.csv"), "target": "y"}
-    config = tiny("--optimizer", "Adam", "--optimizer.lr=0.02", data=data, epochs=20)
+    config = tiny("--optimizer", "Adam", "--optimizer.lr=0.02", data=data, loss="revgn.losses.MSELoss", epochs=20)
     metrics = run(config, tmp_path / "run", progress=False)
     assert metrics["test_r2"].iloc[-1] > 0.5
     assert "test_accuracy" not in metrics

@@ -13,9 +13,9 @@ import revgn
 from revgn.data import Dataset
 from revgn.experiments.config import Part, RunConfig
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.kinds import KINDS, OPTIMIZER, SCHEDULER, SOLVER
+from revgn.experiments.kinds import KINDS, LOSS, OPTIMIZER, SCHEDULER, SOLVER
 from revgn.experiments.module import Switch, TrainingModule
-from revgn.losses import CrossEntropyLoss, GaussNewtonLoss
+from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss
 from revgn.optim.base import DirectionOptimizer
 
 
@@ -27,7 +27,7 @@ def build_data(config: RunConfig) -> Dataset:
         ConfigError: the loss has no use for its targets.
     """
     dataset = _load(tuple(sorted(config.data.items())), config.training.dtype)
-    if dataset.num_classes is None and config.loss.class_path != "MSELoss":
+    if dataset.num_classes is None and not issubclass(LOSS.find(config.loss.class_path), MSELoss):
         raise ConfigError(f"{dataset.name} has quantities, not classes, as targets; use --loss MSELoss")
     return dataset
 
@@ -72,6 +72,7 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
         classes=dataset.num_classes,
         schedule_by=config.training.schedule_by,
         loss_after_step=config.training.loss_after_step,
+        exactness="exactness" in config.training.diagnostics,
     )
 
 

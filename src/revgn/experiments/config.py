@@ -21,6 +21,15 @@ from revgn.experiments.kinds import KINDS, OPTIMIZER, SOLVER
 from revgn.experiments.messages import one_line
 from revgn.experiments.shipped import find_config as find_config
 
+_COUNTS = (  # settings of `Training` that are at least 1 where they are given
+    "epochs",
+    "batch_size",
+    "evaluate_every",
+    "checkpoint_every",
+    "switch_after",
+    "probe_rows",
+    "diagnose_every",
+)
 _MODEL_PROVIDED = {"in_features", "out_features", "generator", "device", "dtype"}
 
 
@@ -40,8 +49,9 @@ class Training:
         loss_after_step: also record the loss on the same batch after every step; costs a forward pass.
         schedule_by: whether the scheduler counts epochs or steps.
         switch_after: epochs after which the second optimizer takes over from the first.
-        diagnostics: what to record of the network beside its loss.
-        probe_rows: the first rows of the test part, on which diagnostics are taken.
+        diagnostics: what to record of the network beside its loss: its tangent kernel, the representations after each
+            block, the weights of each half-coupling, how exact Gauss-Newton is in each of them.
+        probe_rows: of the test part, the first ones, on which kernel and representations are taken; all if it has less.
         diagnose_every: epochs from one diagnosis to the next.
     """
 
@@ -61,10 +71,12 @@ class Training:
     diagnose_every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "switch_after"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+        if "cka" in self.diagnostics and self.probe_rows < 4:
+            raise ConfigError(f"cka compares at least 4 rows, got {self.probe_rows}; raise probe_rows")
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
 

@@ -40,7 +40,7 @@ class Kind:
             ConfigError: there is none, or it is of another kind.
         """
         module, _, short = class_path.rpartition(".")
-        if not module or short in self.classes:
+        if not module:
             if short not in self.classes:
                 raise ConfigError(unknown_name(self.name, class_path, self.classes))
             return self.classes[short]

@@ -8,12 +8,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from revgn.diagnostics import loss_change
 from revgn.experiments.evaluation import score
 from revgn.losses import GaussNewtonLoss
+from revgn.nn import ReversibleNetwork
+from revgn.optim import GaussNewton
 from revgn.optim.base import DirectionOptimizer
 
 Row = dict[str, float]
@@ -40,11 +43,12 @@ class TrainingModule(pl.LightningModule):
         classes: how many there are; None for regression.
         schedule_by: whether schedulers count epochs or steps.
         loss_after_step: whether to measure the loss on the same batch again after every step.
+        exactness: whether to record the defect and the rank of every half-coupling that Gauss-Newton has solved.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ReversibleNetwork,
         loss: GaussNewtonLoss,
         optimizers: Sequence[Optimizer],
         schedulers: Sequence[LRScheduler],
@@ -53,6 +57,7 @@ class TrainingModule(pl.LightningModule):
         classes: int | None,
         schedule_by: str,
         loss_after_step: bool,
+        exactness: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -67,6 +72,7 @@ class TrainingModule(pl.LightningModule):
         self._switch = switch
         self._schedule_by = schedule_by
         self._loss_after_step = loss_after_step
+        self._exactness = exactness
 
     def configure_optimizers(self) -> Any:
         return list(self._optimizers), list(self._schedulers)
@@ -77,7 +83,7 @@ class TrainingModule(pl.LightningModule):
         lr = optimizers[0].param_groups[0]["lr"]
         started = self._clock()
         if isinstance(optimizers[0].optimizer, DirectionOptimizer):
-            outputs, recorded = _direction_step(optimizers[0], inputs, targets)
+            outputs, recorded = _direction_step(optimizers[0], inputs, targets, exactness=self._exactness)
         else:
             outputs, recorded = _gradient_step(optimizers, lambda: self._loss_and_outputs(inputs, targets))
         self.seconds += self._clock() - started
@@ -120,7 +126,7 @@ class TrainingModule(pl.LightningModule):
     @torch.no_grad()
     def _measure_again(self, inputs: Tensor, targets: Tensor, before: float) -> Row:
         after = float(self.loss(self.model(inputs), targets))
-        return {"loss_after": after, "loss_change": 100.0 * (after - before) / before if before else 0.0}
+        return {"loss_after": after, "loss_change": loss_change(before, after)}
 
     def _schedule(self, moment: str) -> None:
         if self._schedule_by == moment:
@@ -133,11 +139,24 @@ class TrainingModule(pl.LightningModule):
         return time.perf_counter()
 
 
-def _direction_step(optimizer: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Row]:
+def _direction_step(optimizer: Any, inputs: Tensor, targets: Tensor, *, exactness: bool) -> tuple[Tensor, Row]:
     """A step of an optimizer that finds its direction itself; the outputs before it, and what to record."""
     report = optimizer.optimizer.backward(inputs, targets)
     optimizer.step()
-    return report.outputs, {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
+    row = {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
+    if exactness and isinstance(optimizer.optimizer, GaussNewton):
+        row |= _by_half_coupling("defect", report.defects) | _by_half_coupling("rank", report.ranks)
+    return report.outputs, row
+
+
+def _by_half_coupling(name: str, blocks: Sequence[tuple[float, ...] | None]) -> Row:
+    """Columns NAME_1f, NAME_1g, ... of the blocks that were solved."""
+    return {
+        f"{name}_{number}{half}": float(value)
+        for number, pair in enumerate(blocks, start=1)
+        if pair is not None
+        for half, value in zip("fg", pair, strict=True)
+    }
 
 
 def _gradient_step(

@@ -126,8 +126,9 @@ def _in_batches(cells: Sequence[_Cell]) -> list[Row]:
     runs = sorted(runs_of(cell.row for cell in cells), key=alike)
     for (_, _, size), group in groupby(runs, key=alike):
         alike_runs = list(group)
-        for start in range(0, len(alike_runs), size):
-            members = alike_runs[start : start + size]
+        number = -(-len(alike_runs) // size)
+        for index in range(number):
+            members = alike_runs[index::number]  # long and short runs, which tend to come in rows, in every batch
             batches |= dict.fromkeys((row.folder for row in members), _batch_name(members))
     return [replace(cell.row, batch=batches[cell.row.folder]) for cell in cells]
 

@@ -162,6 +162,18 @@ def test_the_representations_at_the_end_are_kept_for_comparison_across_runs(diag
             np.testing.assert_allclose(arrays[name], state.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_a_run_killed_between_its_last_checkpoint_and_its_results_still_leaves_representations(diagnosed):
+    config, folder, metrics = diagnosed
+    before = dict(np.load(folder / folders.REPRESENTATIONS))
+    (folder / folders.REPRESENTATIONS).unlink()
+    (folder / folders.RESULTS).unlink()
+    again = run(config, folder, resume=True, progress=False)
+    pd.testing.assert_frame_equal(again, metrics, check_exact=True)
+    with np.load(folder / folders.REPRESENTATIONS) as after:
+        assert all(np.array_equal(after[name], before[name]) for name in ("block_1", "block_2"))
+    assert (folder / folders.RESULTS).is_file()
+
+
 def test_without_cka_no_representations_are_written_and_overwriting_removes_them(tiny, tmp_path):
     run(tiny("--diagnostics=[cka]", epochs=1), tmp_path, progress=False)
     assert (tmp_path / folders.REPRESENTATIONS).is_file()

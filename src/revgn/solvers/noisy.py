@@ -36,7 +36,7 @@ class Noisy(Solver):
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a whole number from 0 on, got {self.seed!r}")
 
-    def solve(self, design: Design, target: Tensor) -> Solution:
+    def _solve(self, design: Design, target: Tensor) -> Solution:
         exact = Cholesky().solve(design, target)
         if not self.std:
             return exact

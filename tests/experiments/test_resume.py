@@ -24,6 +24,9 @@ KILLED_CASES = {
 STOPPED_CASES = {
     "Muon and AdamW": ("--optimizer", "Muon", "--optimizer.lr=0.02"),
     "LBFGS": ("--optimizer", "LBFGS", "--optimizer.lr=0.1", "--optimizer.max_iter=3"),
+    "Adam, then GaussNewton": ("--optimizer", "Adam", "--second_optimizer", "GaussNewton", "--switch_after=1"),
+    "GaussNewton with momentum, then Adam": ("--optimizer.momentum=0.5", "--second_optimizer", "Adam",
+                                             "--switch_after=2"),
     "SGD with a schedule": ("--optimizer", "SGD", "--optimizer.momentum=0.9", "--scheduler", "CosineAnnealingLR",
                             "--scheduler.T_max=3"),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,6 +19,14 @@ from revgn.optim.base import DirectionOptimizer
 Row = dict[str, float]
 
 
+@dataclass(frozen=True)
+class Switch:
+    """After so many epochs all optimizers but the `first` few take over."""
+
+    after_epochs: int
+    first: int
+
+
 class TrainingModule(pl.LightningModule):
     """A network, its loss and its optimizers, stepped by hand: Gauss-Newton does without autograd's backward.
 
@@ -26,7 +35,8 @@ class TrainingModule(pl.LightningModule):
     Args:
         model, loss: the network and what it is trained to make small.
         optimizers: each steps its own parameters, all with gradients taken at the same point.
-        schedulers: of the learning rates, one for each optimizer or none.
+        schedulers: of the learning rates, one for each optimizer or none, counted from the beginning of training.
+        switch: when some of the optimizers take over from the others; None for never.
         classes: how many there are; None for regression.
         schedule_by: whether schedulers count epochs or steps.
         loss_after_step: whether to measure the loss on the same batch again after every step.
@@ -39,6 +49,7 @@ class TrainingModule(pl.LightningModule):
         optimizers: Sequence[Optimizer],
         schedulers: Sequence[LRScheduler],
         *,
+        switch: Switch | None = None,
         classes: int | None,
         schedule_by: str,
         loss_after_step: bool,
@@ -53,6 +64,7 @@ class TrainingModule(pl.LightningModule):
         self.last_row: Row = {}
         self._optimizers = optimizers
         self._schedulers = schedulers
+        self._switch = switch
         self._schedule_by = schedule_by
         self._loss_after_step = loss_after_step
 
@@ -61,8 +73,7 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         inputs, targets = batch
-        chosen: Any = self.optimizers()
-        optimizers = chosen if isinstance(chosen, list) else [chosen]
+        optimizers = self._current_optimizers()
         lr = optimizers[0].param_groups[0]["lr"]
         started = self._clock()
         if isinstance(optimizers[0].optimizer, DirectionOptimizer):
@@ -93,6 +104,14 @@ class TrainingModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.steps = checkpoint["progress"]["steps"]
         self.seconds = checkpoint["progress"]["seconds"]
+
+    def _current_optimizers(self) -> list[Any]:
+        chosen: Any = self.optimizers()
+        optimizers: list[Any] = chosen if isinstance(chosen, list) else [chosen]
+        if self._switch is None:
+            return optimizers
+        is_after = self.current_epoch >= self._switch.after_epochs
+        return optimizers[self._switch.first :] if is_after else optimizers[: self._switch.first]
 
     def _loss_and_outputs(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self.model(inputs)

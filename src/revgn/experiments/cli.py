@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from revgn import __version__
 from revgn._names import unknown_name
-from revgn.experiments.commands import demo, study, train
+from revgn.experiments.commands import demo, report, study, train
 from revgn.experiments.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ examples:
   revgn study full-batch                 an experiment of the paper: a grid of runs, its figures, verdicts on claims
   revgn train --help                     how to write a configuration of your own
 """
-_COMMANDS: dict[str, Any] = {"demo": demo, "study": study, "train": train}
+_COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "study": study, "report": report}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 
 from revgn.experiments.divergence import record_divergence
-from revgn.experiments.errors import RunError
+from revgn.experiments.errors import FolderError, RunError
 from revgn.experiments.run import run
 from revgn.experiments.study.expansion import config_of
 from revgn.experiments.study.locks import run_lock
@@ -74,9 +75,10 @@ def _train(row: Row, folder: Path) -> None:
     config = config_of(row)
     try:
         run(config, folder, resume=True, progress=False)
-    except RunError as error:  # a damaged checkpoint, or files of something else: the folder is the study's own
+    except FolderError as error:  # a damaged checkpoint, or files of something else: the folder is the study's own
         log.warning("%s starts over: %s", row.folder, error)
-        run(config, folder, overwrite=True, progress=False)
+        shutil.rmtree(folder)
+        run(config, folder, progress=False)
 
 
 if __name__ == "__main__":

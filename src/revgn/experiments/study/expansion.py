@@ -39,7 +39,9 @@ def config_of(row: Row) -> RunConfig:
     Raises:
         ConfigError: they are not what they should be.
     """
-    return _resolve(row.config, row.overrides)
+    *others, name, seed = row.overrides
+    assert name == "--seed", row.overrides  # where `expand` puts it
+    return _with_seed(_resolve(row.config, tuple(others)), int(seed))
 
 
 def folder_of(config: RunConfig) -> str:

@@ -28,9 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="of the study")
     parser.add_argument("batch", metavar="BATCH", help="as in the table runs.tsv")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; default: 1")
+    parser.add_argument("--parent", type=int, help="process that this one is to end with; default: none")
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    end_with_parent()
+    if arguments.parent is not None:
+        end_with_parent(arguments.parent)
     torch.set_num_threads(arguments.threads)
     return 0 if run_batch(arguments.folder, arguments.batch) else 1
 

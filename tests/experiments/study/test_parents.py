@@ -6,10 +6,15 @@ import time
 
 from subprocesses import SUBPROCESS
 
-CHILD = "from revgn.experiments.study.parents import end_with_parent; import time; end_with_parent(); time.sleep(60)"
+CHILD = """
+    import sys, time
+    from revgn.experiments.study.parents import end_with_parent
+    end_with_parent(int(sys.argv[1]))
+    time.sleep(60)
+"""
 PARENT = """
-    import subprocess, sys, time
-    child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+    import os, subprocess, sys, time
+    child = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid())])
     print(child.pid, flush=True)
     time.sleep(60)
 """
@@ -26,7 +31,7 @@ def is_alive(pid):
 
 
 def test_a_process_ends_with_its_parent_that_was_killed():
-    words = [sys.executable, "-c", textwrap.dedent(PARENT), CHILD]
+    words = [sys.executable, "-c", textwrap.dedent(PARENT), textwrap.dedent(CHILD)]
     parent = subprocess.Popen(words, stdout=subprocess.PIPE, env=SUBPROCESS)
     child = int(parent.stdout.readline())
     time.sleep(1.0)  # for its start
@@ -37,3 +42,8 @@ def test_a_process_ends_with_its_parent_that_was_killed():
     while is_alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_alive(child)
+
+
+def test_a_process_whose_parent_had_ended_before_ends_too():
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(CHILD), "1000000000"], env=SUBPROCESS, timeout=30)
+    assert done.returncode == 1

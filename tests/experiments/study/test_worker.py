@@ -143,11 +143,11 @@ def test_runs_are_not_done_by_two_processes_at_once(tiny_study):
 def test_threads_of_the_worker_are_those_of_its_batch(tiny_study, monkeypatch):
     seen = []
     monkeypatch.setattr(worker.torch, "set_num_threads", seen.append)
-    monkeypatch.setattr(worker, "end_with_parent", lambda: seen.append("watching"))
+    monkeypatch.setattr(worker, "end_with_parent", lambda parent: seen.append(f"watching {parent}"))
     monkeypatch.setattr(worker, "run_batch", lambda folder, batch: (folder, batch) == (Path("a"), "b"))
-    assert worker.main(["a", "b", "--threads", "3"]) == 0
+    assert worker.main(["a", "b", "--threads", "3", "--parent", "77"]) == 0
     assert worker.main(["a", "c"]) == 1
-    assert seen == ["watching", 3, "watching", 1]
+    assert seen == ["watching 77", 3, 1]
 
 
 def test_an_unknown_batch_is_refused(tiny_study):

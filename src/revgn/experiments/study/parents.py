@@ -7,9 +7,13 @@ import time
 _SECONDS = 0.3
 
 
-def end_with_parent() -> None:
-    """End this process at once when its parent has ended; files are written whole or not at all, so nothing breaks."""
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+def end_with_parent(parent: int) -> None:
+    """End this process at once when its parent has ended; files are written whole or not at all, so nothing breaks.
+
+    Args:
+        parent: its number, as itself has told: by now it may have ended already.
+    """
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:

@@ -13,6 +13,8 @@ from revgn.experiments.environment import environment
 
 Row = dict[str, Any]
 
+OUT = Path("runs/benchmarks")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -101,11 +103,11 @@ class Benchmark:
         parser = argparse.ArgumentParser(
             prog=f"{self.name}.py", description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        out = Path("runs/benchmarks")
-        parser.add_argument(
-            "--out", type=Path, default=out, metavar="DIR", help="of the JSON file; default: %(default)s"
+        add = parser.add_argument
+        add(
+            "--out", type=Path, default=Path("runs/benchmarks"), metavar="DIR", help="of the JSON; default: %(default)s"
         )
-        parser.add_argument("--tiny", action="store_true", help="sizes that take seconds and mean nothing: for tests")
+        add("--tiny", action="store_true", help="sizes that take seconds and mean nothing: for tests")
         if self.figure is not None:
             add("--plot", type=Path, metavar="FOLDER", help=f"draw {self.picture} there")
             add("--redraw", action="store_true", help="draw from the JSON file; measure nothing")

@@ -1,0 +1,95 @@
+"""The pictures of the benchmarks, one function each: what the JSON file holds in, figure out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from revgn.experiments.report.palette import Style, styles
+
+Content = Mapping[str, Any]
+
+_GRID = "#e3e3e3"
+_SWEEPS = {
+    "L": ("blocks", "blocks L"),
+    "n": ("rows", "rows n"),
+    "h": ("hidden", "features h"),
+    "d": ("state", "width d, h = 8 d"),
+}
+
+
+def scaling_figure(content: Content) -> Figure:
+    """Time and memory by L, n, h and d, a column each, with theory's curves through the last point."""
+    rows = content["rows"]
+    sweeps = {
+        "L": ("blocks", "blocks L"),
+        "n": ("rows", "rows n"),
+        "h": ("hidden", "features h"),
+        "d": ("state", "width d, h = 8 d"),
+    }
+    shown = [sweep for sweep in sweeps if any(row["sweep"] == sweep for row in rows)]
+    figure = Figure(figsize=(3.2 * len(shown), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(shown), squeeze=False)
+    looks = list(styles(["GaussNewton", "Adam"]).values())
+    for column, sweep in enumerate(shown):
+        key, label = _SWEEPS[sweep]
+        chosen = [row for row in rows if row["sweep"] == sweep]
+        _with_theory(axes[0][column], chosen, key, "seconds", "time of a step", looks[0])
+        _with_theory(axes[1][column], chosen, key, "memory_kept", "features kept", looks[0])
+        _with_theory(axes[1][column], chosen, key, "memory_rebuilt", "features rebuilt", looks[1])
+        for each in axes[:, column]:
+            _log_log(each, label, [row[key] for row in chosen])
+    axes[0][0].set_ylabel("seconds a step")
+    axes[1][0].set_ylabel("MB beyond parameters and step")
+    for row_of_axes in axes:
+        row_of_axes[0].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def _with_theory(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, value: str, label: str, look: Style) -> None:
+    """Measured points, and the predicted ones scaled to meet them at the largest size, dotted."""
+    sizes = [row[key] for row in rows]
+    measured = [row[value] for row in rows]
+    predicted = [row[f"predicted_{value}"] for row in rows]
+    scale = measured[-1] / predicted[-1]
+    theory = [scale * each for each in predicted]
+    axes.plot(sizes, measured, label=label, color=look.colour, marker=look.matplotlib_marker, linestyle="none")
+    axes.plot(sizes, theory, label="theory's slope", color=look.colour, linestyle="dotted")
+
+
+def _log_log(axes: Axes, label: str, sizes: Sequence[int]) -> None:
+    axes.set(xscale="log", yscale="log", xlabel=label)
+    axes.set_xticks(sizes[:: max(1, len(sizes) // 4)], minor=False)
+    axes.set_xticklabels([str(size) for size in sizes[:: max(1, len(sizes) // 4)]])
+    axes.minorticks_off()
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color=_GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def dense_figure(content: Content) -> Figure:
+    """Seconds a step, seconds to the target loss and memory by rows, a panel each; a cross where memory ran out."""
+    rows = content["rows"]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    looks = dict(zip(methods, styles(["GaussNewton", "Adam", "SGD", "AdamW"]).values(), strict=True))
+    panels = {"seconds": "seconds a step", "time": "seconds to a loss of 1e-6", "memory": "memory of a step, MB"}
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    for axes, (key, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for method in methods:
+            ran = [row for row in rows if row["method"] == method and row.get(key)]
+            _line(axes, [row["rows"] for row in ran], [row[key] for row in ran], method, looks[method])
+        axes.set_ylabel(label)
+        _log_log(axes, "rows n", sorted({row["rows"] for row in rows}))
+    ends = [f"{row['method']}: {row['failure']} at n = {row['rows']}" for row in rows if row["failure"]]
+    figure.axes[0].legend(frameon=False, fontsize="small")
+    figure.supxlabel("; ".join(ends), fontsize="small")
+    return figure
+
+
+def _line(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: Style) -> None:
+    dash, marker = look.matplotlib_dash, look.matplotlib_marker
+    axes.plot(x, y, label=label, color=look.colour, linestyle=dash, marker=marker, markersize=5)

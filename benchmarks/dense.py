@@ -123,17 +123,23 @@ class _OutOfMemoryHandler(logging.Handler):
             raise MemoryError(record.getMessage())
 
 
-def peak(method: str, rows: int, options: Mapping[str, Any]) -> int:
+def peak(method: str, rows: int, options: Mapping[str, Any], memory: float) -> int:
     """Bytes that the first step takes; to be called in a fresh process."""
-    step_of(method, problem(min(TINY_ROWS)), options)()  # libraries load and make their buffers
+    _prepare(method, options, memory)
     return measure.peak_memory(step_of(method, problem(rows), options))
 
 
-def speed(method: str, rows: int, options: Mapping[str, Any], patience: float) -> dict[str, Any]:
+def speed(method: str, rows: int, options: Mapping[str, Any], memory: float, patience: float) -> dict[str, Any]:
     """Median seconds of a step, then steps and seconds to the target; to be called in a fresh process."""
-    step_of(method, problem(min(TINY_ROWS)), options)()
+    _prepare(method, options, memory)
     pace = measure.repeated(step_of(method, problem(rows), options), at_least=LEAST, most=MOST).median
     return {"seconds": pace, "rate": 1 / pace} | _to_target(method, problem(rows), options, patience)
+
+
+def _prepare(method: str, options: Mapping[str, Any], memory: float) -> None:
+    """Let libraries load and make their buffers, then refuse more than `memory` bytes beyond those."""
+    step_of(method, problem(min(TINY_ROWS)), options)()
+    fresh.limit_memory(memory)
 
 
 def _to_target(method: str, on: Problem, options: Mapping[str, Any], patience: float) -> dict[str, Any]:

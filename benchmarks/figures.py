@@ -93,3 +93,38 @@ def dense_figure(content: Content) -> Figure:
 def _line(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: Style) -> None:
     dash, marker = look.matplotlib_dash, look.matplotlib_marker
     axes.plot(x, y, label=label, color=look.colour, linestyle=dash, marker=marker, markersize=5)
+
+
+def time_to_loss_figure(content: Content) -> Figure:
+    """Loss by seconds of training, a panel for each loss, a line for each method."""
+    rows = content["rows"]
+    losses = list(dict.fromkeys(row["loss"] for row in rows))
+    figure = Figure(figsize=(5.6 * len(losses), 4.2), layout="constrained")
+    for axes, loss in zip(figure.subplots(1, len(losses), squeeze=False)[0], losses, strict=True):
+        chosen = [row for row in rows if row["loss"] == loss]
+        looks = styles([row["method"] for row in chosen])
+        for row in chosen:
+            # A logarithmic axis has no zero: the start is drawn at a tenth of a step.
+            seconds = [max(point[0], row["pace"] / 10) for point in row["curve"]]
+            label = f"{row['method']}, {row['setting']}"
+            _curve(axes, seconds, [point[1] for point in row["curve"]], label, looks[row["method"]])
+        for target in (1e-1, 1e-2, 1e-3, 1e-6):
+            axes.axhline(target, color=_GRID, linewidth=1, zorder=0)
+        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"training loss, {loss}")
+        axes.set_ylim(bottom=1e-8)
+        axes.legend(frameon=False, fontsize="small", loc="lower left")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _curve(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: Style) -> None:
+    axes.plot(
+        x,
+        y,
+        label=label,
+        color=look.colour,
+        linestyle=look.matplotlib_dash,
+        marker=look.matplotlib_marker,
+        markersize=4,
+        markevery=max(1, len(x) // 10),
+    )

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from measure import address_space
+
 # For glibc: a mapping of its own for every array, given back at once. Else what is freed stays for later, in pieces
 # that may not fit, and the resident memory of a process says as much about its past as about its arrays.
 _MAPPED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -27,7 +29,6 @@ def call(
     module: str,
     function: str,
     *,
-    memory: float | None = None,
     timeout: float | None = None,
     mapped: bool = False,
     **arguments: Any,
@@ -36,16 +37,15 @@ def call(
 
     Args:
         module, function: by name; arguments and result must go through JSON.
-        memory: bytes that the call may take beyond what the interpreter with its libraries has.
         timeout: seconds that the call may take.
         mapped: whether every array gets memory of its own, as it should where memory is measured and time is not.
 
     Raises:
-        OutOfMemory: it needed more than `memory`.
+        OutOfMemory: the system, or a limit of its own (`limit_memory`), refused it memory.
         TimedOut: it took longer than `timeout`.
         RuntimeError: the call failed otherwise; its own error is shown.
     """
-    request = json.dumps({"module": module, "function": function, "memory": memory, "arguments": arguments})
+    request = json.dumps({"module": module, "function": function, "arguments": arguments})
     environment = os.environ | (_MAPPED if mapped else {})
     try:
         done = subprocess.run(
@@ -66,10 +66,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "allocate" in words or "out of memory" in words
 
 
+def limit_memory(size: float) -> None:
+    """Refuse this process more than `size` bytes beyond what it has mapped already, where the system tells that."""
+    mapped = address_space()
+    if mapped == 0:
+        return
+    import resource
+
+    limit = int(mapped + size)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def _answer(request: Mapping[str, Any]) -> int:
     function = getattr(importlib.import_module(request["module"]), request["function"])
-    if request["memory"] is not None:
-        _limit(request["memory"])
     try:
         result = function(**request["arguments"])
     except (MemoryError, RuntimeError) as error:
@@ -78,16 +87,6 @@ def _answer(request: Mapping[str, Any]) -> int:
         return _OUT_OF_MEMORY
     print(json.dumps(result))
     return 0
-
-
-def _limit(memory: float) -> None:
-    """Refuse this process more than `memory` bytes beyond what it has mapped already."""
-    import resource
-
-    from measure import address_space
-
-    limit = int(address_space() + memory)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The networks, batches and methods that the benchmarks share."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,16 +75,17 @@ def random_problem(rows: int, *, loss: GaussNewtonLoss | None = None, **network:
     return _on_device(model, inputs, classes, CrossEntropyLoss() if loss is None else loss)
 
 
-def image_problem(rows: int, *, seed: int, loss: GaussNewtonLoss, **network: Any) -> tuple[Problem, str]:
-    """Rows of Fashion-MNIST, or of digits where it cannot be had; and the name of the data set."""
+def image_problem(rows: int, *, seed: int, loss: GaussNewtonLoss, **network: Any) -> Problem:
+    """Training rows of `images`, with a network of that seed."""
     data = images(rows, seed)
     generator = torch.Generator().manual_seed(seed)
     model = revgn.RevMLP(data.in_features, CLASSES, generator=generator, **network)
-    return _on_device(model, data.inputs, data.targets, loss), data.name
+    return _on_device(model, data.inputs, data.targets, loss)
 
 
+@functools.lru_cache(maxsize=1)
 def images(rows: int, seed: int) -> revgn.data.Dataset:
-    """Rows of Fashion-MNIST, or of digits (1,437 at most) where it is neither on disk nor to be downloaded."""
+    """Fashion-MNIST with so many training rows, or digits with 1,400 at most where it cannot be had."""
     try:
         return revgn.data.load("fashion-mnist", rows=rows, seed=seed)
     except (DataError, OSError):

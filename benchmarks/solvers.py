@@ -78,11 +78,11 @@ class Case:
 
 def case(rows: int, hidden: int, seed: int = 42) -> Case:
     """Features of f in the second block at the start of training, and the residual r."""
-    problem, data = problems.image_problem(rows, seed=seed, loss=MSELoss(), num_blocks=2, hidden_features=hidden)
+    problem = problems.image_problem(rows, seed=seed, loss=MSELoss(), num_blocks=2, hidden_features=hidden)
     with torch.no_grad():
         _, b = halves(problem.model.layers[0](problem.model.lifted(problem.inputs)))
         features = problem.model.layers[1].couplings[0].features(b)
-        return Case(features, problem.model(problem.inputs) - problem.targets, data)
+        return Case(features, problem.model(problem.inputs) - problem.targets, problems.images(rows, seed).name)
 
 
 def reference(case: Case) -> Callable[[float], Tensor]:

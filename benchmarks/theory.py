@@ -5,6 +5,7 @@ The unit is one product of n x d/2 by d/2 x h, 2 n h d/2 operations: see "Cost" 
 
 from dataclasses import dataclass
 
+from revgn.solvers.base import PROBES
 from revgn.solvers.design import TILE
 
 FORWARD = 2  # products of a half-coupling: into the features and out of them
@@ -67,6 +68,18 @@ def gauss_newton_step(sizes: Sizes, *, solved: int, keep_features: bool = True, 
     again = 0 if exact else (PULL_BACK + 1) * solved
     rebuilt = 0 if keep_features else 2 * REBUILD * solved
     return forward + back + solve + again + rebuilt
+
+
+def small_products(sizes: Sizes, *, solved: int, outputs: int) -> float:
+    """What the products with a side of `outputs` or of as many columns as there are probes amount to, in products.
+
+    Outputs and their direction through the readout; the last f solved for r and spread; the probes of every solution.
+    """
+    n, half, h = sizes.rows, sizes.state / 2, sizes.hidden
+    readout = 2 * 2 * n * sizes.state * outputs
+    last = 2 * outputs * (n * h + h * half + n * half)
+    certificates = 2 * solved * 2 * PROBES * (n * h + h * half + n * half)
+    return (readout + last + certificates) / sizes.unit
 
 
 def step_seconds_shape(sizes: Sizes, *, solved: int, keep_features: bool = True) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from revgn import __version__
 from revgn._names import unknown_name
-from revgn.experiments.commands import demo, train
+from revgn.experiments.commands import bench, demo, train
 from revgn.experiments.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ examples:
   revgn train digits                     one run, by a configuration that comes with the package
   revgn train digits --optimizer.lr 0.5  the same with another learning rate
   revgn train --help                     how to write a configuration of your own
+  revgn bench                            the benchmarks behind what is claimed about speed and memory
 """
-_COMMANDS: dict[str, Any] = {"demo": demo, "train": train}
+_COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "bench": bench}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

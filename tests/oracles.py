@@ -3,6 +3,8 @@
 They read a network's public parts (blocks, features.projection, linear, readout, lift) and nothing else.
 """
 
+import itertools
+
 import numpy as np
 import torch
 from scipy import special
@@ -135,3 +137,27 @@ def gauss_newton(j, hessians, grad):
     for i in range(n):
         h[i * d_out : (i + 1) * d_out, i * d_out : (i + 1) * d_out] = hessians[i]
     return np.linalg.pinv(j.T @ h @ j, rcond=1e-11, hermitian=True) @ (j.T @ grad.ravel())
+
+
+def cka(x, y):
+    """Kornblith et al. (2019), equation 3, from the centring matrix written out."""
+    n = len(x)
+    h = np.eye(n) - np.ones((n, n)) / n
+
+    def hsic(k, other):
+        return np.trace(k @ h @ other @ h)
+
+    k, other = x @ x.T, y @ y.T
+    return hsic(k, other) / np.sqrt(hsic(k, k) * hsic(other, other))
+
+
+def debiased_cka(x, y):
+    """The same with HSIC's U-statistic, by its definition: a mean over all ordered quadruples of different rows."""
+    quadruples = np.array(list(itertools.permutations(range(len(x)), 4))).T
+
+    def hsic(k, other):
+        i, j, q, r = quadruples
+        return np.mean(k[i, j] * (other[i, j] + other[q, r] - 2 * other[i, q]))
+
+    k, other = x @ x.T, y @ y.T
+    return hsic(k, other) / np.sqrt(hsic(k, k) * hsic(other, other))

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revgn import data, dense, losses, nn, solvers
+    from revgn import data, dense, diagnostics, losses, nn, solvers
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
     from revgn.optim.report import Report
 
 __version__ = "0.1.0"
-__all__ = ["GaussNewton", "Report", "RevMLP", "data", "dense", "losses", "nn", "solvers"]
+__all__ = ["GaussNewton", "Report", "RevMLP", "data", "dense", "diagnostics", "losses", "nn", "solvers"]
 
 _HOMES = {"GaussNewton": "revgn.optim.gauss_newton", "Report": "revgn.optim.report", "RevMLP": "revgn.nn.mlp"}
 
@@ -21,7 +21,7 @@ _HOMES = {"GaussNewton": "revgn.optim.gauss_newton", "Report": "revgn.optim.repo
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in __all__ or name in {"optim", "experiments", "diagnostics", "estimators"}:
+    if name in __all__ or name in {"optim", "experiments", "estimators"}:
         return import_module(f"revgn.{name}")
     raise AttributeError(f"module 'revgn' has no attribute {name!r}")
 

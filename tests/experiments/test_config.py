@@ -8,6 +8,7 @@ import revgn
 from revgn.experiments.build import build_data, build_loss, build_module
 from revgn.experiments.config import find_config, parse, read_yaml, settings_help
 from revgn.experiments.errors import ConfigError
+from revgn.experiments.kinds import OPTIMIZER
 from revgn.experiments.shipped import shipped_configs
 
 SMALL = {
@@ -101,6 +102,14 @@ def test_muon_leaves_what_is_no_matrix_to_adamw():
     assert adamw.param_groups[0]["lr"] == 0.01
 
 
+def test_an_import_path_is_imported_whatever_short_names_it_ends_in():
+    assert OPTIMIZER.find("revgn.dense.GaussNewton") is OPTIMIZER.find("DenseGaussNewton") is revgn.dense.GaussNewton
+    assert OPTIMIZER.find("revgn.GaussNewton") is OPTIMIZER.find("GaussNewton") is revgn.GaussNewton
+    assert OPTIMIZER.find("torch.optim.SGD") is torch.optim.SGD
+    (optimizer,) = build({"optimizer": "revgn.dense.GaussNewton"}).configure_optimizers()[0]
+    assert type(optimizer) is revgn.dense.GaussNewton
+
+
 def test_help_lists_settings_with_the_values_of_the_configuration():
     text = settings_help(SMALL | {"epochs": 77}, ["--optimizer", "AdamW"])
     assert re.search(r"--epochs EPOCHS .*default:\s+77\)", text, re.DOTALL)
@@ -132,6 +141,7 @@ ERRORS = {
     "unknown solver": ({}, ["--optimizer.solver", "SVDD"], "unknown optimizer.solver 'SVDD'; did you mean 'SVD'?"),
     "unknown scheduler": ({"scheduler": "StepL"}, [], "unknown scheduler 'StepL'; did you mean 'StepLR'?"),
     "no such module": ({"optimizer": "no.such.Thing"}, [], "optimizer 'no.such.Thing' cannot be imported"),
+    "no such module of a known class": ({"optimizer": "no.such.SGD"}, [], "optimizer 'no.such.SGD' cannot be imported"),
     "another kind": ({"optimizer": "torch.nn.Linear"}, [], "torch.nn.Linear is not a Optimizer, as every optimizer"),
     "solver without use": ({}, ["--optimizer", "Adam", "--optimizer.solver", "QR"], "Adam takes no solver"),
     "wrong type": ({"epochs": "many"}, [], "epochs: expected int, got many"),

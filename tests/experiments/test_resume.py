@@ -18,12 +18,18 @@ from revgn.experiments.run import run
 from subprocesses import SUBPROCESS
 
 KILLED_CASES = {
-    "GaussNewton with momentum": ("--optimizer.lr=0.3", "--optimizer.momentum=0.5"),
+    "GaussNewton with momentum, diagnosed": ("--optimizer.lr=0.3", "--optimizer.momentum=0.5", "--probe_rows=8",
+                                             "--diagnostics=[ntk, cka, weights, exactness]"),
     "Adam": ("--optimizer", "Adam", "--optimizer.lr=0.003"),
-}
+}  # fmt: skip
 STOPPED_CASES = {
     "Muon and AdamW": ("--optimizer", "Muon", "--optimizer.lr=0.02"),
     "LBFGS": ("--optimizer", "LBFGS", "--optimizer.lr=0.1", "--optimizer.max_iter=3"),
+    "Adam, then GaussNewton": ("--optimizer", "Adam", "--second_optimizer", "GaussNewton", "--switch_after=1"),
+    "GaussNewton with momentum, then Adam": ("--optimizer.momentum=0.5", "--second_optimizer", "Adam",
+                                             "--switch_after=2"),
+    "Adam, its kernel estimated": ("--optimizer", "Adam", "--diagnostics=[ntk, cka]", "--probe_rows=65",
+                                   "--diagnose_every=2"),
     "SGD with a schedule": ("--optimizer", "SGD", "--optimizer.momentum=0.9", "--scheduler", "CosineAnnealingLR",
                             "--scheduler.T_max=3"),
 }  # fmt: skip

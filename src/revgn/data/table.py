@@ -9,7 +9,7 @@ from torch import Tensor
 
 from revgn._names import unknown_name
 from revgn.data.errors import DataError, require
-from revgn.data.parts import Parts, column_statistics
+from revgn.data.parts import Parts, column_statistics, regression_parts
 from revgn.data.splits import split
 
 SUFFIXES = (".csv", ".parquet", ".npz")
@@ -54,18 +54,7 @@ def _regression(path: Path, target: str, inputs: Tensor, column: Any) -> Parts:
     train, test = _split(path, torch.zeros(len(targets), dtype=torch.int64))
     if bool((targets[train].amax(dim=0) == targets[train].amin(dim=0)).any()):
         raise DataError(f"{path}: target column {target!r} holds one and the same value; name another target")
-    mean, scale = column_statistics(inputs[train])
-    target_mean, target_scale = column_statistics(targets[train])
-    return Parts(
-        inputs=inputs[train],
-        targets=targets[train],
-        test_inputs=inputs[test],
-        test_targets=targets[test],
-        mean=mean,
-        scale=scale,
-        target_mean=target_mean,
-        target_scale=target_scale,
-    )
+    return regression_parts(inputs[train], targets[train], inputs[test], targets[test])
 
 
 def _classification(path: Path, target: str, inputs: Tensor, column: Any, *, guessed: bool) -> Parts:

@@ -64,12 +64,11 @@ class GaussNewton(DirectionOptimizer[nn.Module]):
     def _direction(self, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Report]:
         parameters = {name: p for name, p in self._named_parameters().items() if p.requires_grad}
         outputs, j = jacobian(self.model, inputs, parameters)
-        loss = self._loss_value(inputs, outputs, targets)
-        r = self.loss.direction(outputs, targets)
+        point, loss = self._loss_at(inputs, outputs, targets)
 
         root = _square_root(self.loss.hessian(outputs, targets))  # (n, d_out, d_out)
         weighted = (root @ j.reshape(*outputs.shape, -1)).flatten(0, 1)  # (n d_out, P)
-        target = (root @ r.unsqueeze(-1)).reshape(-1, 1)  # (n d_out, 1)
+        target = (root @ point.direction.unsqueeze(-1)).reshape(-1, 1)  # (n d_out, 1)
         solution = self.solver(weighted, target)
 
         moved = (j @ solution.delta).reshape(outputs.shape)

@@ -13,9 +13,9 @@ import revgn
 from revgn.data import Dataset
 from revgn.experiments.config import Part, RunConfig
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.kinds import KINDS, OPTIMIZER, SCHEDULER, SOLVER
-from revgn.experiments.module import TrainingModule
-from revgn.losses import CrossEntropyLoss, GaussNewtonLoss
+from revgn.experiments.kinds import KINDS, LOSS, OPTIMIZER, SCHEDULER, SOLVER
+from revgn.experiments.module import Switch, TrainingModule
+from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss
 from revgn.optim.base import DirectionOptimizer
 
 
@@ -27,7 +27,7 @@ def build_data(config: RunConfig) -> Dataset:
         ConfigError: the loss has no use for its targets.
     """
     dataset = _load(tuple(sorted(config.data.items())), config.training.dtype)
-    if dataset.num_classes is None and config.loss.class_path != "MSELoss":
+    if dataset.num_classes is None and not issubclass(LOSS.find(config.loss.class_path), MSELoss):
         raise ConfigError(f"{dataset.name} has quantities, not classes, as targets; use --loss MSELoss")
     return dataset
 
@@ -59,17 +59,20 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
             dtype=dataset.inputs.dtype,
             **config.model,
         )
-        optimizers = _optimizers(config, model, loss)
+        first = _optimizers(config.optimizer, config.solver, model, loss)
+        second = _optimizers(config.second_optimizer, None, model, loss) if config.second_optimizer else []
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
     return TrainingModule(
         model,
         loss,
-        optimizers,
-        _schedulers(config.scheduler, optimizers),
+        [*first, *second],
+        _schedulers(config.scheduler, [*first, *second]),
+        switch=Switch(config.training.switch_after, len(first)) if config.training.switch_after else None,
         classes=dataset.num_classes,
         schedule_by=config.training.schedule_by,
         loss_after_step=config.training.loss_after_step,
+        exactness="exactness" in config.training.diagnostics,
     )
 
 
@@ -85,13 +88,12 @@ def _build(name: str, part: Part, *arguments: Any, **provided: Any) -> Any:
         raise ConfigError(f"{name} {part.class_path}: {error}") from error
 
 
-def _optimizers(config: RunConfig, model: nn.Module, loss: GaussNewtonLoss) -> list[Optimizer]:
+def _optimizers(part: Part, solver: Part | None, model: nn.Module, loss: GaussNewtonLoss) -> list[Optimizer]:
     """The optimizer, and a second one for parameters that it does not take."""
-    part = config.optimizer
     kind = OPTIMIZER.find(part.class_path)
     if issubclass(kind, DirectionOptimizer):
-        solver = {"solver": _build(SOLVER.name, config.solver)} if config.solver else {}
-        return [_build("optimizer", part, model, loss, **solver)]
+        chosen = {"solver": _build(SOLVER.name, solver)} if solver else {}
+        return [_build("optimizer", part, model, loss, **chosen)]
     if not issubclass(kind, torch.optim.Muon):
         return [_build("optimizer", part, model.parameters())]
     # Muon orthogonalises matrices; its authors leave all else to AdamW.

@@ -31,7 +31,7 @@ class Evaluation(Callback):
             self._evaluate(pl_module, epochs=0)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if _is_due(trainer, self.every):
+        if is_due(trainer, self.every):
             self._evaluate(pl_module, epochs=trainer.current_epoch + 1)
 
     def _evaluate(self, module: pl.LightningModule, *, epochs: int) -> None:
@@ -54,7 +54,7 @@ class SaveEpochs(Checkpoint):
         self.every = every
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if _is_due(trainer, self.every):
+        if is_due(trainer, self.every):
             self.table.write()
             trainer.save_checkpoint(self.table.path.parent / CHECKPOINT)
 
@@ -87,6 +87,7 @@ class RunProgress(ProgressBar):
         self.bar.update(1)
 
 
-def _is_due(trainer: pl.Trainer, every: int) -> bool:
+def is_due(trainer: pl.Trainer, every: int) -> bool:
+    """Whether what happens every few epochs and at the end happens after this one."""
     done = trainer.current_epoch + 1
     return done % every == 0 or done == trainer.max_epochs

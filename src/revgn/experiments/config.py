@@ -19,8 +19,17 @@ from revgn._names import unknown_name
 from revgn.experiments.errors import ConfigError
 from revgn.experiments.kinds import KINDS, OPTIMIZER, SOLVER
 from revgn.experiments.messages import one_line
-from revgn.experiments.shipped import shipped_configs
+from revgn.experiments.shipped import find_config as find_config
 
+_COUNTS = (  # settings of `Training` that are at least 1 where they are given
+    "epochs",
+    "batch_size",
+    "evaluate_every",
+    "checkpoint_every",
+    "switch_after",
+    "probe_rows",
+    "diagnose_every",
+)
 _MODEL_PROVIDED = {"in_features", "out_features", "generator", "device", "dtype"}
 
 
@@ -39,6 +48,11 @@ class Training:
         checkpoint_every: epochs from one checkpoint to the next.
         loss_after_step: also record the loss on the same batch after every step; costs a forward pass.
         schedule_by: whether the scheduler counts epochs or steps.
+        switch_after: epochs after which the second optimizer takes over from the first.
+        diagnostics: what to record of the network beside its loss: its tangent kernel, the representations after each
+            block, the weights of each half-coupling, how exact Gauss-Newton is in each of them.
+        probe_rows: of the test part, the first ones, on which kernel and representations are taken; all if it has less.
+        diagnose_every: epochs from one diagnosis to the next.
     """
 
     epochs: int = 10
@@ -51,12 +65,18 @@ class Training:
     checkpoint_every: int = 1
     loss_after_step: bool = True
     schedule_by: Literal["epoch", "step"] = "epoch"
+    switch_after: int | None = None
+    diagnostics: list[Literal["ntk", "cka", "weights", "exactness"]] = field(default_factory=list)
+    probe_rows: int = 128
+    diagnose_every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every", "checkpoint_every"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+        if "cka" in self.diagnostics and self.probe_rows < 4:
+            raise ConfigError(f"cka compares at least 4 rows, got {self.probe_rows}; raise probe_rows")
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
 
@@ -77,7 +97,11 @@ class RunConfig:
         data: arguments of `revgn.data.load`.
         model: arguments of `revgn.RevMLP`, less those that the data decide.
         loss, optimizer, solver, scheduler: classes of `KINDS`; the solver is that of the optimizer.
+        second_optimizer: takes over after `training.switch_after` epochs, with its own default solver; None for none.
         training: how the run goes.
+
+    Raises:
+        ConfigError: a second optimizer without an epoch to begin after, or the other way round.
     """
 
     data: Mapping[str, Any]
@@ -87,6 +111,14 @@ class RunConfig:
     solver: Part | None
     scheduler: Part | None
     training: Training
+    second_optimizer: Part | None = None
+
+    def __post_init__(self) -> None:
+        if (self.second_optimizer is None) != (self.training.switch_after is None):
+            raise ConfigError(
+                f"second_optimizer is {self.second_optimizer and self.second_optimizer.class_path} and switch_after is "
+                f"{self.training.switch_after}; give both to switch, or neither"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as they stand in YAML, defaults included."""
@@ -98,6 +130,7 @@ class RunConfig:
             "model": dict(self.model),
             "loss": asdict(self.loss),
             "optimizer": optimizer,
+            "second_optimizer": asdict(self.second_optimizer) if self.second_optimizer else None,
             "scheduler": asdict(self.scheduler) if self.scheduler else None,
             **asdict(self.training),
         }
@@ -110,25 +143,6 @@ class _PlainDumper(yaml.SafeDumper):
 
 _PlainDumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 _PlainDumper.add_multi_representer(Path, lambda dumper, path: dumper.represent_str(str(path)))
-
-
-def find_config(name_or_path: str) -> Path:
-    """The file of a configuration: a path, a run's folder, or the name of one that comes with the package.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    path = Path(name_or_path)
-    shipped = shipped_configs()
-    if path.is_file():
-        return path
-    if (path / "config.yaml").is_file():
-        return path / "config.yaml"
-    if name_or_path in shipped:
-        return shipped[name_or_path]
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        raise ConfigError(f"{path}: there is no such configuration file; check the path")
-    raise ConfigError(unknown_name("configuration", name_or_path, shipped) + "; or the path of a YAML file")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -263,6 +277,7 @@ def _typed(parts: Mapping[str, str], parsed: dict[str, Any]) -> RunConfig:
         "loss": parsed.get("loss", {}),
         "optimizer.solver": optimizer.pop("solver", {}),
         "optimizer": optimizer,
+        "second_optimizer": parsed.get("second_optimizer", {}),
         "scheduler": parsed.get("scheduler", {}),
     }
 
@@ -277,4 +292,5 @@ def _typed(parts: Mapping[str, str], parsed: dict[str, Any]) -> RunConfig:
         solver=part("optimizer.solver"),
         scheduler=part("scheduler"),
         training=Training(**{each.name: parsed[each.name] for each in fields(Training)}),
+        second_optimizer=part("second_optimizer"),
     )

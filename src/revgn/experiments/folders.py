@@ -14,6 +14,7 @@ CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 CHECKPOINT = "checkpoint.ckpt"
 TENSORBOARD = "tensorboard"
+REPRESENTATIONS = "representations.npz"
 RESULTS = "results.json"
 """Written last: where it is, the run is complete."""
 
@@ -72,7 +73,8 @@ def _require_same_settings(folder: Path, config: RunConfig) -> None:
 def _clear(folder: Path) -> None:
     """Remove a run's own files and what it was writing when it was killed, and nothing else."""
     # Results first: a kill in between must not leave a run that looks complete.
-    for pattern in (RESULTS, CHECKPOINT, METRICS, CONFIG, f"{TENSORBOARD}/events.out.tfevents.*", ".*.part"):
+    own = (RESULTS, REPRESENTATIONS, CHECKPOINT, METRICS, CONFIG)
+    for pattern in (*own, f"{TENSORBOARD}/events.out.tfevents.*", ".*.part"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
 """The classes that a configuration can name: losses, optimizers, their solvers, and learning rate schedulers."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
-from revgn import losses, solvers
+from revgn import dense, losses, solvers
 from revgn._names import unknown_name
 from revgn.experiments.errors import ConfigError
 from revgn.losses import GaussNewtonLoss
@@ -40,7 +40,7 @@ class Kind:
             ConfigError: there is none, or it is of another kind.
         """
         module, _, short = class_path.rpartition(".")
-        if not module or short in self.classes:
+        if not module:
             if short not in self.classes:
                 raise ConfigError(unknown_name(self.name, class_path, self.classes))
             return self.classes[short]
@@ -83,7 +83,7 @@ LOSS = Kind("loss", GaussNewtonLoss, _subclasses(losses, GaussNewtonLoss))
 OPTIMIZER = Kind(
     "optimizer",
     torch.optim.Optimizer,
-    {c.__name__: c for c in _OPTIMIZERS},
+    {c.__name__: c for c in _OPTIMIZERS} | {"DenseGaussNewton": dense.GaussNewton},
     frozenset({"model", "loss", "params", "solver", "capturable", "differentiable", "maximize"}),
 )
 SOLVER = Kind("optimizer.solver", Solver, _subclasses(solvers, Solver))
@@ -93,4 +93,7 @@ SCHEDULER = Kind(
     {c.__name__: c for c in _SCHEDULERS},
     frozenset({"optimizer", "last_epoch"}),
 )
-KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in (LOSS, OPTIMIZER, SOLVER, SCHEDULER)})
+SECOND_OPTIMIZER = replace(OPTIMIZER, name="second_optimizer")
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {kind.name: kind for kind in (LOSS, OPTIMIZER, SOLVER, SECOND_OPTIMIZER, SCHEDULER)}
+)

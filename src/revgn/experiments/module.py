@@ -3,19 +3,31 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from revgn.diagnostics import loss_change
 from revgn.experiments.evaluation import score
 from revgn.losses import GaussNewtonLoss
+from revgn.nn import ReversibleNetwork
+from revgn.optim import GaussNewton
 from revgn.optim.base import DirectionOptimizer
 
 Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """After so many epochs all optimizers but the `first` few take over."""
+
+    after_epochs: int
+    first: int
 
 
 class TrainingModule(pl.LightningModule):
@@ -26,22 +38,26 @@ class TrainingModule(pl.LightningModule):
     Args:
         model, loss: the network and what it is trained to make small.
         optimizers: each steps its own parameters, all with gradients taken at the same point.
-        schedulers: of the learning rates, one for each optimizer or none.
+        schedulers: of the learning rates, one for each optimizer or none, counted from the beginning of training.
+        switch: when some of the optimizers take over from the others; None for never.
         classes: how many there are; None for regression.
         schedule_by: whether schedulers count epochs or steps.
         loss_after_step: whether to measure the loss on the same batch again after every step.
+        exactness: whether to record the defect and the rank of every half-coupling that Gauss-Newton has solved.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ReversibleNetwork,
         loss: GaussNewtonLoss,
         optimizers: Sequence[Optimizer],
         schedulers: Sequence[LRScheduler],
         *,
+        switch: Switch | None = None,
         classes: int | None,
         schedule_by: str,
         loss_after_step: bool,
+        exactness: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -53,20 +69,21 @@ class TrainingModule(pl.LightningModule):
         self.last_row: Row = {}
         self._optimizers = optimizers
         self._schedulers = schedulers
+        self._switch = switch
         self._schedule_by = schedule_by
         self._loss_after_step = loss_after_step
+        self._exactness = exactness
 
     def configure_optimizers(self) -> Any:
         return list(self._optimizers), list(self._schedulers)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         inputs, targets = batch
-        chosen: Any = self.optimizers()
-        optimizers = chosen if isinstance(chosen, list) else [chosen]
+        optimizers = self._current_optimizers()
         lr = optimizers[0].param_groups[0]["lr"]
         started = self._clock()
         if isinstance(optimizers[0].optimizer, DirectionOptimizer):
-            outputs, recorded = _direction_step(optimizers[0], inputs, targets)
+            outputs, recorded = _direction_step(optimizers[0], inputs, targets, exactness=self._exactness)
         else:
             outputs, recorded = _gradient_step(optimizers, lambda: self._loss_and_outputs(inputs, targets))
         self.seconds += self._clock() - started
@@ -94,6 +111,14 @@ class TrainingModule(pl.LightningModule):
         self.steps = checkpoint["progress"]["steps"]
         self.seconds = checkpoint["progress"]["seconds"]
 
+    def _current_optimizers(self) -> list[Any]:
+        chosen: Any = self.optimizers()
+        optimizers: list[Any] = chosen if isinstance(chosen, list) else [chosen]
+        if self._switch is None:
+            return optimizers
+        is_after = self.current_epoch >= self._switch.after_epochs
+        return optimizers[self._switch.first :] if is_after else optimizers[: self._switch.first]
+
     def _loss_and_outputs(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self.model(inputs)
         return self.loss(outputs, targets), outputs
@@ -101,7 +126,7 @@ class TrainingModule(pl.LightningModule):
     @torch.no_grad()
     def _measure_again(self, inputs: Tensor, targets: Tensor, before: float) -> Row:
         after = float(self.loss(self.model(inputs), targets))
-        return {"loss_after": after, "loss_change": 100.0 * (after - before) / before if before else 0.0}
+        return {"loss_after": after, "loss_change": loss_change(before, after)}
 
     def _schedule(self, moment: str) -> None:
         if self._schedule_by == moment:
@@ -114,11 +139,24 @@ class TrainingModule(pl.LightningModule):
         return time.perf_counter()
 
 
-def _direction_step(optimizer: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Row]:
+def _direction_step(optimizer: Any, inputs: Tensor, targets: Tensor, *, exactness: bool) -> tuple[Tensor, Row]:
     """A step of an optimizer that finds its direction itself; the outputs before it, and what to record."""
     report = optimizer.optimizer.backward(inputs, targets)
     optimizer.step()
-    return report.outputs, {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
+    row = {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
+    if exactness and isinstance(optimizer.optimizer, GaussNewton):
+        row |= _by_half_coupling("defect", report.defects) | _by_half_coupling("rank", report.ranks)
+    return report.outputs, row
+
+
+def _by_half_coupling(name: str, blocks: Sequence[tuple[float, ...] | None]) -> Row:
+    """Columns NAME_1f, NAME_1g, ... of the blocks that were solved."""
+    return {
+        f"{name}_{number}{half}": float(value)
+        for number, pair in enumerate(blocks, start=1)
+        if pair is not None
+        for half, value in zip("fg", pair, strict=True)
+    }
 
 
 def _gradient_step(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 import threading
 import warnings
@@ -23,9 +24,10 @@ from revgn.experiments.build import build_data, build_loss, build_module, loss_t
 from revgn.experiments.callbacks import Evaluation, RunProgress, SaveEpochs
 from revgn.experiments.checkpoints import AtomicCheckpointIO, read_checkpoint
 from revgn.experiments.config import RunConfig
+from revgn.experiments.diagnosis import diagnoses, write_representations
 from revgn.experiments.environment import environment
 from revgn.experiments.errors import RunError
-from revgn.experiments.folders import CHECKPOINT, METRICS, RESULTS, TENSORBOARD, State, claim
+from revgn.experiments.folders import CHECKPOINT, METRICS, REPRESENTATIONS, RESULTS, TENSORBOARD, State, claim
 from revgn.experiments.interrupts import StopBetweenSteps
 from revgn.experiments.table import MetricsTable
 
@@ -40,7 +42,8 @@ def run(
 ) -> pd.DataFrame:
     """Train to the end, and return the metrics: one row a step, with the columns described in `table.COLUMNS`.
 
-    The folder then holds config.yaml, metrics.csv, checkpoint.ckpt, tensorboard/ and results.json.
+    The folder then holds config.yaml, metrics.csv, checkpoint.ckpt, tensorboard/ and results.json, and for the
+    diagnostics `cka` also representations.npz: the states of the probe rows after each block, at the end.
 
     Args:
         config: all settings.
@@ -74,6 +77,8 @@ def run(
     evaluation = Evaluation(
         dataset.test_inputs.to(device), targets(dataset.test_targets), every=training.evaluate_every
     )
+    probe = evaluation.inputs[: training.probe_rows]
+    diagnosis = diagnoses(training, module.model, probe)
     state = claim(folder, config, resume=resume, overwrite=overwrite)
     if state is State.COMPLETE:
         return pd.read_csv(folder / METRICS)
@@ -86,7 +91,14 @@ def run(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             max_epochs=training.epochs,
-            callbacks=[stop, evaluation, table, SaveEpochs(table, every=training.checkpoint_every), RunProgress(bar)],
+            callbacks=[
+                stop,
+                evaluation,
+                *diagnosis,
+                table,
+                SaveEpochs(table, every=training.checkpoint_every),
+                RunProgress(bar),
+            ],
             logger=[table, _tensorboard(folder, checkpoint)],
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
@@ -94,7 +106,10 @@ def run(
             default_root_dir=folder,
         )
         _fit(trainer, module, loader, checkpoint)
-    final = {**table.rows[module.steps], "steps": module.steps, "rows": len(dataset.inputs)}
+    if "cka" in training.diagnostics:
+        write_representations(folder / REPRESENTATIONS, module.model, probe)
+    last = {name: value if math.isfinite(value) else None for name, value in table.rows[module.steps].items()}
+    final = {**last, "steps": module.steps, "rows": len(dataset.inputs)}
     write_atomically(folder / RESULTS, json.dumps({"final": final, "environment": environment()}, indent=2) + "\n")
     return table.frame()
 

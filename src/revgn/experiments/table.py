@@ -1,6 +1,7 @@
 """The metrics of a run, one row a step, in a CSV file that is whole at any time and never holds a row twice."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,34 @@ COLUMNS = {  # of the CSV file, in this order, with what each holds
     "test_accuracy": "on all test rows, after the step, in percent",
     "test_r2": "the same for regression, 1 at best",
 }
+DIAGNOSTIC_COLUMNS = {  # after those, where `training.diagnostics` asks for them, in this order
+    "ntk_similarity": "of the tangent kernel after the step to the one before training, 1 at most",
+    "ntk_similarity_error": "standard error of that; 0 where it is exact",
+    "ntk_change": "1 - similarity of the tangent kernel to the one at the last diagnosis",
+    "cka_*": "debiased linear CKA of the state after block * with what it was before training",
+    "weight_change_*": "||W - W_0|| / ||W_0|| of a half-coupling, W_0 before training",
+    "weight_cosine_*": "cosine of W and W_0",
+    "defect_*": "what a half-coupling leaves undone of its target in this step, relative; none if it was not solved",
+    "rank_*": "how many directions of its features the step kept",
+}
+"""* is the number of a block from 1, followed by f or g for a half-coupling: cka_2, rank_2f, rank_2g."""
+_PLACES = {name: place for place, name in enumerate((*COLUMNS, *DIAGNOSTIC_COLUMNS))}
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Those of the names that are columns of the table, in the table's order."""
+    return sorted((name for name in names if _family(name)[0] in _PLACES), key=_place)
+
+
+def _family(name: str) -> tuple[str, int, str]:
+    """A column's name in COLUMNS or DIAGNOSTIC_COLUMNS, its block (0 for none), and its half."""
+    parts = re.fullmatch(r"(.+_)(\d+)([fg]?)", name)
+    return (f"{parts[1]}*", int(parts[2]), parts[3]) if parts else (name, 0, "")
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    family, block, half = _family(name)
+    return _PLACES[family], block, half
 
 
 class MetricsTable(Logger, Callback):
@@ -70,7 +99,7 @@ class MetricsTable(Logger, Callback):
     def frame(self) -> pd.DataFrame:
         """All rows, with the columns that any of them has."""
         frame = pd.DataFrame([{"step": step, **row} for step, row in sorted(self.rows.items())])
-        return frame.reindex(columns=[name for name in COLUMNS if name in frame])
+        return frame.reindex(columns=in_order(frame.columns))
 
     def write(self) -> None:
         """Replace the file by all rows so far."""

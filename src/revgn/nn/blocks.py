@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from revgn.nn.couplings import Coupling
-from revgn.nn.features import Linearization
+from revgn.nn.couplings import Coupling, Point
 
 
 class ReversibleLayer(nn.Module):
@@ -26,12 +25,12 @@ class ReversibleLayer(nn.Module):
         """The input that gave the output `state`, (n, d)."""
         raise NotImplementedError(f"{type(self).__name__} must implement inverse: (n, d) -> (n, d)")
 
-    def linearize(self, state: Tensor) -> tuple[Tensor, Any]:
-        """The output, and the point at which `pull_back` works."""
+    def linearize(self, state: Tensor, chunk_rows: int | None = None) -> tuple[Tensor, Any]:
+        """The output, and the point at which `pull_back` works; chunk_rows bounds the rows of features held at once."""
         outputs = self(state)
         return outputs, outputs
 
-    def unwind(self, state: Tensor) -> tuple[Tensor, Any]:
+    def unwind(self, state: Tensor, chunk_rows: int | None = None) -> tuple[Tensor, Any]:
         """As `linearize`, but from the output: the input, and the point."""
         return self.inverse(state), state
 
@@ -54,8 +53,8 @@ class ReversibleLayer(nn.Module):
 class BlockPoint:
     """The features of both half-couplings of a block at one state."""
 
-    f: Linearization
-    g: Linearization
+    f: Point
+    g: Point
 
 
 class ReversibleBlock(ReversibleLayer):
@@ -84,20 +83,20 @@ class ReversibleBlock(ReversibleLayer):
         a = a - self.f(b)
         return torch.cat((a, b), dim=-1)
 
-    def linearize(self, state: Tensor) -> tuple[Tensor, BlockPoint]:
+    def linearize(self, state: Tensor, chunk_rows: int | None = None) -> tuple[Tensor, BlockPoint]:
         a, b = halves(state)
-        f = self.f.features.linearize(b)
-        a = a + self.f.linear(f.features)
-        g = self.g.features.linearize(a)
-        b = b + self.g.linear(g.features)
+        f = self.f.linearize(b, chunk_rows)
+        a = a + self.f.shift(f)
+        g = self.g.linearize(a, chunk_rows)
+        b = b + self.g.shift(g)
         return torch.cat((a, b), dim=-1), BlockPoint(f, g)
 
-    def unwind(self, state: Tensor) -> tuple[Tensor, BlockPoint]:
+    def unwind(self, state: Tensor, chunk_rows: int | None = None) -> tuple[Tensor, BlockPoint]:
         a, b = halves(state)
-        g = self.g.features.linearize(a)
-        b = b - self.g.linear(g.features)
-        f = self.f.features.linearize(b)
-        a = a - self.f.linear(f.features)
+        g = self.g.linearize(a, chunk_rows)
+        b = b - self.g.shift(g)
+        f = self.f.linearize(b, chunk_rows)
+        a = a - self.f.shift(f)
         return torch.cat((a, b), dim=-1), BlockPoint(f, g)
 
     def pull_back(self, at: BlockPoint, tangent: Tensor) -> Tensor:

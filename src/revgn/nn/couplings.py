@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from revgn.nn.features import Features, Linearization
+from revgn.nn.features import Features, Linearization, StreamedLinearization
+
+Point = Linearization | StreamedLinearization
+"""The features of a coupling at one input: all rows at once, or a chunk at a time."""
 
 
 class Coupling(nn.Module):
@@ -47,11 +50,26 @@ class Coupling(nn.Module):
         """The shift of the other half, (n, d/2)."""
         return self.linear(self.features(inputs))
 
-    def jvp(self, at: Linearization, tangent: Tensor) -> Tensor:
+    def linearize(self, inputs: Tensor, chunk_rows: int | None = None) -> Point:
+        """The point z at which `shift` and `jvp` work; with chunk_rows no more rows of features than that are held."""
+        if chunk_rows is None:
+            return self.features.linearize(inputs)
+        return StreamedLinearization(self.features, inputs, chunk_rows)
+
+    def shift(self, at: Point) -> Tensor:
+        """[Phi(z), 1] W, (n, d/2), as `forward` gives it."""
+        return _join([self.linear(at.block(rows)) for rows in at.slices])
+
+    def jvp(self, at: Point, tangent: Tensor) -> Tensor:
         """J[t] W, (n, d/2): the derivative of the shift along a tangent of z, (n, d/2)."""
-        return nn.functional.linear(at.jvp(tangent), self.linear.weight)
+        weight = self.linear.weight
+        return _join([nn.functional.linear(at.at(rows).jvp(tangent[rows]), weight) for rows in at.slices])
 
     @property
     def max_rank(self) -> int:
         """A bound, known from the structure alone, on the rank of [Phi(z), 1]."""
         return self.features.max_rank + self.bias
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from revgn.losses import GaussNewtonLoss
+from revgn.losses import GaussNewtonLoss, LossPoint
 from revgn.optim.precision import full_precision
 from revgn.optim.report import Report
 from revgn.solvers.base import EXACT
@@ -94,22 +94,24 @@ class DirectionOptimizer(torch.optim.SGD, abc.ABC, Generic[Model]):
             raise ValueError("an empty batch: 0 rows; expected at least one")
         with full_precision(self.param_groups[0]["params"][0].device):
             steps, report = self._direction(inputs, targets)
-        for name, step in steps.items():
-            # A sum is one pass and is finite only if every entry is, short of overflow, which is no step either.
-            if not torch.isfinite(step.sum()):
+        # A sum is one pass and is finite only if every entry is, short of overflow, which is no step either.
+        sums = torch.stack([step.sum() for step in steps.values()]).tolist()
+        for name, total in zip(steps, sums, strict=True):
+            if not math.isfinite(total):
                 raise FloatingPointError(f"the step for {name} is not finite; add damping or lower the learning rate")
         return steps, report
 
-    def _loss_value(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> float:
-        """The loss as a number.
+    def _loss_at(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> tuple[LossPoint, float]:
+        """The loss around the outputs, and its value there.
 
         Raises:
             FloatingPointError: it is not finite; the message says where the cause may lie.
         """
-        loss = float(self.loss(outputs, targets))
-        if math.isfinite(loss):
-            return loss
-        raise FloatingPointError(f"the loss is {loss}: {_blame(inputs, outputs, targets)}; no parameter was changed")
+        point = self.loss.at(outputs, targets)
+        value = float(point.value)
+        if math.isfinite(value):
+            return point, value
+        raise FloatingPointError(f"the loss is {value}: {_blame(inputs, outputs, targets)}; no parameter was changed")
 
     def _named_parameters(self) -> Mapping[str, nn.Parameter]:
         """The parameters of this optimizer, by their names in the model."""

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from revgn._names import unknown_name
 from revgn.losses import GaussNewtonLoss
-from revgn.nn import Coupling, Linearization, ReversibleNetwork
+from revgn.nn import Coupling, Point, ReversibleNetwork
 from revgn.optim.base import DirectionOptimizer
 from revgn.optim.block_weights import find_block_weights, uniform
 from revgn.optim.report import Report
 from revgn.optim.reversible import BlockStep, ForwardPass, block_steps, forward_pass
-from revgn.solvers import Cholesky, Solution, Solver
+from revgn.solvers import Cholesky, Design, Solution, Solver
 from revgn.solvers.base import EXACT
 
 
@@ -45,6 +45,9 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
             takes it. Or a sequence of L numbers.
         keep_features: keep every block's features from the forward pass: fastest, O(L n h) memory. False rebuilds
             them by running the network backwards: memory flat in depth, two more products per half-coupling.
+        chunk_rows: for batches whose features do not fit into memory: no more rows of features than this are held at
+            once, and they are made again wherever they are needed. Works with the solvers that do not factor the
+            features themselves: Cholesky, Eigh, CG, Randomized. None: all rows at once.
         right_inverse: "reversible", the route through the inverse network.
         params: a part of the model's parameters, or parameter groups; None: all. Blocks of which a part is frozen or
             left out take no part in the step.
@@ -66,6 +69,7 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
         solver: Solver | None = None,
         block_weights: str | Sequence[float] = "exact",
         keep_features: bool = True,
+        chunk_rows: int | None = None,
         right_inverse: Literal["reversible"] = "reversible",
         params: Iterable[Any] | None = None,
         momentum: float = 0.0,
@@ -83,7 +87,10 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
         _require_couplings_only(model)
         self.solver = Cholesky() if solver is None else solver
         self.block_weights = find_block_weights(block_weights, len(model.blocks))
+        if chunk_rows is not None and chunk_rows < 1:
+            raise ValueError(f"chunk_rows must be at least 1, or None for all rows at once; got {chunk_rows}")
         self.keep_features = keep_features
+        self.chunk_rows = chunk_rows
         self._warned = False
         super().__init__(
             model,
@@ -102,8 +109,8 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
         wanted = self.block_weights.wanted(trainable, possible) or trainable
 
         forward = self._forward_pass(inputs, wanted)
-        loss = self._loss_value(inputs, forward.outputs, targets)
-        r = self.loss.direction(forward.outputs, targets)
+        point, loss = self._loss_at(inputs, forward.outputs, targets)
+        r = point.direction
 
         solved = self._solve_blocks(forward, r, wanted)
         weights = self.block_weights.weigh({index: step.surjective for index, step in solved.items()})
@@ -115,14 +122,13 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
             self._warn_inexact(len(inputs), solved)
 
         steps = {name: step.mul_(c) for index, c in weights.items() for name, step in solved[index].steps.items()}
-        scale = self._newton_steps(weights)
-        predicted = float(self.loss(forward.outputs - scale * r, targets))
+        predicted = float(point.after(self._newton_steps(weights)))
         return steps, self._report(forward.outputs, loss, predicted, solved, weights)
 
     def _forward_pass(self, inputs: Tensor, wanted: Collection[int]) -> ForwardPass:
         """The forward pass, with the features of the blocks that a step of the wanted ones goes back through."""
         keep_from = min(wanted) if self.keep_features else len(self.model.layers)
-        return forward_pass(self.model, inputs, keep_from=keep_from)
+        return forward_pass(self.model, inputs, keep_from=keep_from, chunk_rows=self.chunk_rows)
 
     def _solve_blocks(self, forward: ForwardPass, r: Tensor, wanted: Collection[int]) -> dict[int, BlockStep]:
         """The steps of the wanted blocks, from the last down until the block weights have enough."""
@@ -133,8 +139,8 @@ class GaussNewton(DirectionOptimizer[ReversibleNetwork]):
                 break
         return solved
 
-    def _solve(self, coupling: Coupling, at: Linearization, target: Tensor) -> Solution:
-        return self.solver(at.features, target, bias=coupling.bias)
+    def _solve(self, coupling: Coupling, at: Point, target: Tensor) -> Solution:
+        return self.solver.solve(Design(at, coupling.bias), target)
 
     def _trainable_blocks(self) -> list[int]:
         """The blocks all of whose parameters are this optimizer's and not frozen."""

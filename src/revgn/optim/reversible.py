@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from revgn.nn import Coupling, Linearization, ReversibleBlock, ReversibleNetwork
+from revgn.nn import Coupling, Point, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
 from revgn.solvers import Solution
 
-Solve = Callable[[Coupling, Linearization, Tensor], Solution]
+Solve = Callable[[Coupling, Point, Tensor], Solution]
 """Solves [Phi, 1] Delta = u for a coupling, its features at the batch, and a target u (n, d/2)."""
 
 
@@ -38,18 +38,24 @@ class ForwardPass:
     outputs: Tensor
     state: Tensor
     points: Mapping[int, Any]
+    chunk_rows: int | None
 
 
-def forward_pass(network: ReversibleNetwork, inputs: Tensor, *, keep_from: int) -> ForwardPass:
-    """Run the network on inputs (n, in_features), keeping the features of the blocks from `keep_from` up."""
+def forward_pass(
+    network: ReversibleNetwork, inputs: Tensor, *, keep_from: int, chunk_rows: int | None = None
+) -> ForwardPass:
+    """Run the network on inputs (n, in_features), keeping the features of the blocks from `keep_from` up.
+
+    With chunk_rows no more rows of features than that are held at once, and none are kept.
+    """
     state = network.lifted(inputs)
     points: dict[int, Any] = {}
     for index, block in enumerate(network.layers):
+        state, point = block.linearize(state, chunk_rows)
         if index >= keep_from:
-            state, points[index] = block.linearize(state)
-        else:
-            state = block(state)
-    return ForwardPass(state @ network.readout, state, points)
+            points[index] = point
+        del point  # else its features would live on beside the next block's
+    return ForwardPass(state @ network.readout, state, points, chunk_rows)
 
 
 def block_steps(
@@ -69,7 +75,7 @@ def block_steps(
         if index in forward.points:
             point = forward.points[index]
         else:
-            state, point = block.unwind(state)
+            state, point = block.unwind(state, forward.chunk_rows)
         if index not in wanted or not isinstance(block, ReversibleBlock):
             tangent = block.pull_back(point, tangent)
             continue

@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from revgn.solvers.design import Design
+from revgn.solvers.narrow import narrowed
 
 # The relative defect that one Newton step may leave over: features that leave less are surjective for its purposes.
 SURJECTIVE = {torch.float32: 1e-3, torch.float64: 1e-8}
 # The defect below which a step counts as exact. In float64 that is to rounding, so that J Delta = r to ten digits.
 EXACT = {torch.float32: 1e-3, torch.float64: 1e-11}
+# The defect at which an iteration (refinement, conjugate gradients) has done enough: in float32, where a product
+# counts, half of what makes a step inexact, since 8 probes may be a quarter off; in float64, where the digits are what
+# one came for, near rounding.
+ENOUGH = {torch.float32: 5e-4, torch.float64: 1e-12}
 PROBES = 8
 
 
@@ -49,9 +54,9 @@ class Solution:
         bias = None if self.bias is None else self.bias @ probes
         left = self.target @ probes - self.design.apply(self.delta @ probes, bias)  # (n, PROBES)
         scale = torch.linalg.vector_norm(self.target, dtype=torch.float64)
-        if scale == 0:
-            return 0.0
-        return float(torch.linalg.vector_norm(left, dtype=torch.float64) / scale)
+        # Where u = 0 nothing is left of it; decided where the tensors are, so that one number comes to the host.
+        relative = torch.linalg.vector_norm(left, dtype=torch.float64) / torch.where(scale == 0, 1.0, scale)
+        return float(relative)
 
     def spread(self, right: Tensor) -> "Solution":
         """The solution for the target u R, (n, m), given that for u: Delta R, for R (k, m)."""
@@ -95,19 +100,40 @@ class Solver(abc.ABC):
             raise ValueError(
                 f"features of {features.dtype} and target of {target.dtype}; expected both float32 or both float64"
             )
-        if not torch.isfinite(target).all():
-            raise FloatingPointError("the target holds NaN or infinity; check the inputs and lower the learning rate")
-        return self.solve(Design(features, bias), target)
+        return self.solve(Design.of(features, bias), target)
+
+    def solve(self, design: Design, target: Tensor) -> Solution:
+        """As a call, for features and target that fit.
+
+        Raises:
+            FloatingPointError: features or target hold NaN or infinity.
+        """
+        small = narrowed(design)
+        if small is None:
+            return self._finite(design, target)
+        inner = self._finite(small.design, target)
+        return Solution(small.widen(inner.delta), inner.bias, inner.rank, design, target)
+
+    def _finite(self, design: Design, target: Tensor) -> Solution:
+        """The solution, whose defect, a number that is wanted anyway, tells whether all was finite."""
+        solution = self._solve(design, target)
+        if not math.isfinite(solution.defect):
+            finite(target, "target")
+            for rows in design.features.slices:
+                finite(design.features.block(rows))
+            raise FloatingPointError("the solution holds NaN or infinity; add damping or lower the learning rate")
+        return solution
 
     @abc.abstractmethod
-    def solve(self, design: Design, target: Tensor) -> Solution:
-        """As a call, for arguments that were checked."""
+    def _solve(self, design: Design, target: Tensor) -> Solution:
+        """As `solve`; what is not finite may lead to a solution that is not."""
 
 
-def finite(matrix: Tensor) -> Tensor:
-    """The features or their Gram matrix as it is; raises FloatingPointError if it holds NaN or infinity."""
+def finite(matrix: Tensor, name: str = "features") -> Tensor:
+    """The features, their Gram matrix or the target as it is; raises FloatingPointError if it holds NaN or infinity."""
     if not torch.isfinite(matrix).all():
-        raise FloatingPointError("the features hold NaN or infinity; check the inputs and lower the learning rate")
+        verb = "holds" if name == "target" else "hold"
+        raise FloatingPointError(f"the {name} {verb} NaN or infinity; check the inputs and lower the learning rate")
     return matrix
 
 

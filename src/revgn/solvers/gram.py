@@ -1,20 +1,16 @@
 """Solvers through the smaller Gram matrix, Phi Phi^T or Phi^T Phi, factored in float64: Eigh and Cholesky."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from revgn.solvers.base import Solution, Solver, finite, require_tolerance
+from revgn.solvers.base import ENOUGH, Solution, Solver, finite, require_tolerance
 from revgn.solvers.design import Design
 from revgn.solvers.ladder import say_once
 from revgn.solvers.svd import SVD
-
-# The defect above which an undamped Cholesky solution is refined: in float32, where a product counts, half of what
-# makes a step inexact, since 8 probes may be a quarter off; in float64, where the digits are what one came for, near
-# rounding.
-REFINE_ABOVE = {torch.float32: 5e-4, torch.float64: 1e-12}
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Eigh(Solver):
     def __post_init__(self) -> None:
         require_tolerance("rtol", self.rtol)
 
-    def solve(self, design: Design, target: Tensor) -> Solution:
+    def _solve(self, design: Design, target: Tensor) -> Solution:
         return self.solve_gram(finite(design.gram()), design, target)
 
     def solve_gram(self, gram: Tensor, design: Design, target: Tensor) -> Solution:
@@ -48,9 +44,9 @@ class Eigh(Solver):
         except torch.linalg.LinAlgError:
             say_once("Eigh: the eigendecomposition did not converge; solving by SVD instead")
             return SVD(rtol).solve(design, target)
-        kept = w > max(rtol**2 * float(w[-1]), 0.0)
+        kept = (w > rtol**2 * w[-1]) & (w > 0)
         inverse = torch.where(kept, 1 / w, 0).unsqueeze(-1)
-        delta, bias = _apply_inverse(lambda right: q @ (inverse * (q.mT @ right)), design, target)
+        delta, bias = _through(lambda right: q @ (inverse * (q.mT @ right)), design, target)
         return Solution(delta, bias, int(kept.sum()), design, target)
 
 
@@ -80,20 +76,25 @@ class Cholesky(Solver):
         require_tolerance("damping", self.damping)
         require_tolerance("refinements", self.refinements)
 
-    def solve(self, design: Design, target: Tensor) -> Solution:
-        gram = finite(design.gram())
-        factor = _factor(gram, self._dampings(design, torch.finfo(target.dtype).eps))
-        if factor is None:
-            return Eigh().solve_gram(gram, design, target)
+    def _solve(self, design: Design, target: Tensor) -> Solution:
+        gram = design.gram()
+        for damping in self._dampings(design, torch.finfo(target.dtype).eps):
+            factor = _factor(gram, damping)
+            solution = Solution(*_apply_inverse(factor, design, target), len(gram), design, target)
+            if math.isfinite(solution.defect):
+                return self._finish(solution, factor, gram)
+            finite(gram)
+            finite(target, "target")
+            say_once("Cholesky: the Gram matrix is not positive definite; trying more damping, then Eigh")
+        return Eigh().solve_gram(gram, design, target)
 
-        def inverse(right: Tensor) -> Tensor:
-            return torch.cholesky_solve(right, factor)
-
-        solution = Solution(*_apply_inverse(inverse, design, target), len(gram), design, target)
+    def _finish(self, solution: Solution, factor: Tensor, gram: Tensor) -> Solution:
+        """Refine an undamped solution, and hand the problem on if the features turn out to have lost rank."""
+        design, target = solution.design, solution.target
         if self.damping:
             return solution
         if design.wide:
-            solution = _refine(solution, inverse, self.refinements)
+            solution = _refine(solution, factor, self.refinements)
         trusted = solution.surjective if design.wide else _full_rank(factor, gram, target.dtype)
         return solution if trusted else Eigh().solve_gram(gram, design, target)
 
@@ -104,25 +105,21 @@ class Cholesky(Solver):
         return tuple(factor * (self.damping or eps) for factor in (1.0, 1e2, 1e4))
 
 
-def _factor(gram: Tensor, dampings: tuple[float, ...]) -> Tensor | None:
-    """The Cholesky factor of the Gram matrix with the first damping that leaves it positive definite, if any does."""
-    scale = gram.diagonal().mean()
-    for damping in dampings:
-        damped = gram.clone()
-        damped.diagonal().add_(damping * scale)
-        factor, info = torch.linalg.cholesky_ex(damped)
-        if info == 0:
-            return factor
-        say_once("Cholesky: the Gram matrix is not positive definite; trying more damping, then Eigh")
-    return None
+def _factor(gram: Tensor, damping: float) -> Tensor:
+    """The Cholesky factor of the Gram matrix with that much damping; NaN where it is not positive definite."""
+    damped = gram.clone()
+    damped.diagonal().add_(damping * gram.diagonal().mean())
+    factor, info = torch.linalg.cholesky_ex(damped)
+    # Not asked here and now, which would make the host wait for the device: the defect will tell.
+    return torch.where(info == 0, factor, math.nan)
 
 
-def _refine(solution: Solution, inverse: Callable[[Tensor], Tensor], most: int) -> Solution:
+def _refine(solution: Solution, factor: Tensor, most: int) -> Solution:
     design, target = solution.design, solution.target
     for _ in range(most):
-        if solution.defect <= REFINE_ABOVE[target.dtype]:
+        if solution.defect <= ENOUGH[target.dtype]:
             break
-        delta, bias = _apply_inverse(inverse, design, target - solution.moved)
+        delta, bias = _apply_inverse(factor, design, target - solution.moved)
         bias = None if solution.bias is None or bias is None else solution.bias + bias
         refined = Solution(solution.delta + delta, bias, solution.rank, design, target)
         if not refined.defect < solution.defect:
@@ -131,8 +128,13 @@ def _refine(solution: Solution, inverse: Callable[[Tensor], Tensor], most: int) 
     return solution
 
 
-def _apply_inverse(inverse: Callable[[Tensor], Tensor], design: Design, target: Tensor) -> tuple[Tensor, Tensor | None]:
-    """A^T K^-1 u in row space, K^-1 A^T u in parameter space; `inverse` is K^-1 in float64."""
+def _apply_inverse(factor: Tensor, design: Design, target: Tensor) -> tuple[Tensor, Tensor | None]:
+    """A^T K^-1 u in row space, K^-1 A^T u in parameter space, given the Cholesky factor of K in float64."""
+    return _through(lambda right: torch.cholesky_solve(right, factor), design, target)
+
+
+def _through(inverse: Callable[[Tensor], Tensor], design: Design, target: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The same for any way to apply K^-1 to a matrix in float64."""
     if design.wide:
         return design.transpose(inverse(target.double()).to(target.dtype))
     right = design.stack(*design.transpose(target))

@@ -19,7 +19,7 @@ class QR(Solver):
     is not squared. Features without full rank go to `SVD`. Cost: about 4 n^2 h.
     """
 
-    def solve(self, design: Design, target: Tensor) -> Solution:
+    def _solve(self, design: Design, target: Tensor) -> Solution:
         dense = finite(design.dense())
         q, r = torch.linalg.qr(dense.mT if design.wide else dense)  # r (m, m) with m = min(n, p)
         pivots = r.diagonal().abs()

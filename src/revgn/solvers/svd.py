@@ -31,9 +31,10 @@ class SVD(Solver):
         require_tolerance("rtol", self.rtol)
         require_tolerance("atol", self.atol)
 
-    def solve(self, design: Design, target: Tensor) -> Solution:
-        finite(design.features)
-        u, s, vh = torch.linalg.svd(design.dense(), full_matrices=False)  # (n, m), (m,), (m, p) with m = min(n, p)
+    def _solve(self, design: Design, target: Tensor) -> Solution:
+        u, s, vh = torch.linalg.svd(
+            finite(design.dense()), full_matrices=False
+        )  # (n, m), (m,), (m, p) with m = min(n, p)
         rtol = max(design.rows, design.columns) * torch.finfo(s.dtype).eps if self.rtol is None else self.rtol
         kept = s > max(rtol * float(s[0]), self.atol)
         inverse = torch.where(kept, 1 / s, 0).unsqueeze(-1)

@@ -26,7 +26,8 @@ examples:
 A configuration is a YAML file of classes and their arguments, by the names that they have in Python:
 
   data:
-    name_or_path: digits                 or fashion-mnist, mnist, cifar10, a .csv, .parquet or .npz file
+    name_or_path: digits                 or fashion-mnist, mnist, cifar10; diabetes, concrete, ames, diamonds;
+                                         or a .csv, .parquet or .npz file
     rows: 1024
   model:                                 revgn.RevMLP
     num_blocks: 2

@@ -1,0 +1,165 @@
+"""The neural tangent kernel K = J J^T of a network, and how alike the kernels of two networks are."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, vjp, vmap
+
+from revgn.diagnostics.undisturbed import undisturbed
+
+# Entries of parameter-sized tangents that are held at once: 256 MiB in float32.
+_TANGENT_ENTRIES = 2**26
+_MOST_AT_ONCE = 64  # each product also carries a copy of the activations
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that was measured, and how much to trust it.
+
+    Attributes:
+        value: the number.
+        standard_error: the standard deviation of `value` over repetitions; 0 where it is exact.
+    """
+
+    value: float
+    standard_error: float
+
+
+def ntk(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The tangent kernel K = J J^T, (n d_out, n d_out), of the outputs by all trainable parameters.
+
+    Row i d_out + j belongs to output j of input row i. Its columns are products K e, each one VJP and one JVP: J is
+    never held. Cost: n d_out such products, O(P + (n d_out)^2) memory for P parameters.
+
+    The model is taken in evaluation mode (no dropout, fixed batch statistics), and left as it was: mode, gradients and
+    random numbers.
+
+    Args:
+        model: any module that `torch.func` can differentiate forward and backward, with outputs (n, d_out).
+        inputs: (n, ...), as the model takes them.
+
+    Raises:
+        ValueError: the outputs are not (n, d_out), or nothing is trainable.
+
+    Source: Jacot et al. (2018).
+    """
+    shape = outputs_shape(model, inputs)
+    size = shape.numel()
+    k = kernel_products(model, inputs, probe_vectors(shape, None, generator=None)).reshape(size, size)
+    return (k + k.mT) / 2  # symmetric but for rounding
+
+
+def ntk_similarity(
+    model: nn.Module,
+    reference: nn.Module,
+    inputs: Tensor,
+    *,
+    samples: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Estimate:
+    """The cosine <K_0, K>_F / (||K_0||_F ||K||_F) between the tangent kernels of two networks; 1 if they are alike.
+
+    With `samples` the inner product and both norms are estimated from E (K_0 v)^T (K v) = <K_0, K>_F over random signs
+    v: a product K v is one VJP and one JVP, and no kernel is formed. The ratio's own bias, which is of the order of its
+    squared standard error, is taken off by the jackknife, which gives the standard error too.
+
+    Args:
+        model: after training, say.
+        reference: a network with outputs of the same shape, say a copy from before.
+        inputs: (n, ...), the rows that the kernels are taken on.
+        samples: random vectors v, at least 2; None for the exact value, which costs n d_out products for each network.
+        generator: source of v; None: a new one of seed 0, so that calls agree and torch's global one stays as it is.
+
+    Raises:
+        ValueError: the outputs are not (n, d_out) or differ in shape, nothing is trainable, or fewer than 2 samples.
+    """
+    shape, other = outputs_shape(model, inputs), outputs_shape(reference, inputs)
+    if shape != other:
+        raise ValueError(
+            f"outputs of shapes {tuple(shape)} and {tuple(other)}; kernels can be compared only where both networks "
+            "have the same number of outputs"
+        )
+    vectors = probe_vectors(shape, samples, generator=generator)
+    products = kernel_products(model, inputs, vectors)
+    return similarity(kernel_products(reference, inputs, vectors), products, exact=samples is None)
+
+
+def outputs_shape(model: nn.Module, inputs: Tensor) -> torch.Size:
+    """The shape (n, d_out) of the model's outputs.
+
+    Raises:
+        ValueError: they have another shape.
+    """
+    with undisturbed(model, inputs.device):
+        shape = model(inputs).shape
+    if len(shape) != 2 or shape[0] != len(inputs):
+        raise ValueError(f"the model's outputs have shape {tuple(shape)}; expected ({len(inputs)}, d_out)")
+    return shape
+
+
+def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Generator | None) -> Tensor:
+    """What kernels are multiplied with to compare them: all unit vectors, or (samples, n, d_out) random signs.
+
+    Raises:
+        ValueError: fewer than 2 samples.
+    """
+    if samples is None:
+        return torch.eye(shape.numel()).reshape(-1, *shape)
+    if samples < 2:
+        raise ValueError(f"samples={samples}; a standard error needs at least 2, or None for the exact value")
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    bits = torch.randint(2, (samples, *shape), generator=generator, device=generator.device)
+    return 2.0 * bits - 1.0
+
+
+def kernel_products(model: nn.Module, inputs: Tensor, vectors: Tensor) -> Tensor:
+    """K v for each of the vectors (k, n, d_out), in the same shape: J^T v is one VJP, J (J^T v) one JVP.
+
+    The vectors are taken to the model's type and device.
+
+    Raises:
+        ValueError: nothing is trainable.
+    """
+    parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise ValueError("the model has no trainable parameter, so no tangent kernel; call requires_grad_() on some")
+
+    def outputs(values: dict[str, Tensor]) -> Tensor:
+        return functional_call(model, values, (inputs,))
+
+    at_once = _TANGENT_ENTRIES // sum(p.numel() for p in parameters.values())
+    with undisturbed(model, inputs.device):
+        values, pull_back = vjp(outputs, parameters)[:2]
+
+        def product(v: Tensor) -> Tensor:
+            (tangent,) = pull_back(v)  # J^T v, by parameter
+            return jvp(outputs, (parameters,), (tangent,))[1]
+
+        return vmap(product, chunk_size=max(1, min(at_once, _MOST_AT_ONCE)))(vectors.to(values))
+
+
+def similarity(first: Tensor, second: Tensor, *, exact: bool) -> Estimate:
+    """The cosine between two kernels from their products with the same vectors, (k, n, d_out) each.
+
+    Args:
+        first: K_0 v for each v.
+        second: K v for each v.
+        exact: whether the vectors are all unit vectors; else they are random.
+    """
+    first, second = first.double().flatten(1), second.double().flatten(1)
+    # (k, 3): each row estimates the inner product and both squared norms.
+    terms = torch.stack([(first * second).sum(1), first.square().sum(1), second.square().sum(1)], dim=1)
+    value = float(_cosine(terms.sum(0)))
+    if exact:
+        return Estimate(value, 0.0)
+    k = len(terms)
+    without = _cosine(terms.sum(0) - terms)  # (k,): leaving out one vector each
+    variance = (k - 1) * without.var(correction=0)
+    return Estimate(k * value - (k - 1) * float(without.mean()), math.sqrt(float(variance)))
+
+
+def _cosine(terms: Tensor) -> Tensor:
+    inner, norm, other = terms.unbind(-1)
+    return inner / (norm.sqrt() * other.sqrt())

@@ -1,0 +1,85 @@
+"""How the representations of rows, layer by layer, change while a network is trained."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from revgn._files import atomic_file
+from revgn.diagnostics import linear_cka
+from revgn.diagnostics.undisturbed import undisturbed
+from revgn.experiments.diagnosis.base import Diagnosis
+from revgn.nn import ReversibleNetwork
+
+
+class RepresentationDiagnosis(Diagnosis):
+    """Debiased linear CKA of the outputs of layers with those of the same layers before training, as `cka_LABEL`.
+
+    Args:
+        network: what is trained, or a part of it; any module.
+        inputs: (n, ...), the rows that are represented, at least four.
+        layers: modules within the network by label, each called once in a forward pass.
+        every: epochs from one diagnosis to the next.
+    """
+
+    def __init__(self, network: nn.Module, inputs: Tensor, layers: Mapping[str, nn.Module], *, every: int = 1) -> None:
+        super().__init__(every=every)
+        self.network = network
+        self.inputs = inputs
+        self.layers = layers
+        self._start: dict[str, Tensor] | None = None
+
+    def begin(self, device: torch.device) -> None:
+        self.inputs = self.inputs.to(device)
+
+    def findings(self) -> dict[str, float]:
+        now = representations(self.network, self.inputs, self.layers)
+        if self._start is None:
+            self._start = now
+        return {f"cka_{label}": linear_cka(x, self._start[label], debiased=True) for label, x in now.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"start": self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._start = state_dict["start"]
+
+
+def representations(network: nn.Module, inputs: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The outputs of the layers for these inputs, (n, d) each, by label, on the CPU."""
+    found: dict[str, Tensor] = {}
+
+    def keep(label: str) -> Any:
+        def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
+            found[label] = output.flatten(1).cpu().clone()
+
+        return hook
+
+    hooks = [layer.register_forward_hook(keep(label)) for label, layer in layers.items()]
+    try:
+        with undisturbed(network, inputs.device):
+            network(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def blocks_by_number(network: ReversibleNetwork) -> dict[str, nn.Module]:
+    """The blocks of a reversible network, labelled 1 to L."""
+    return {str(number): block for number, block in enumerate(network.layers, start=1)}
+
+
+def write_representations(path: Path, network: ReversibleNetwork, inputs: Tensor) -> None:
+    """Write the states after each block, arrays block_1 ... block_L of (n, d) float32, into an NPZ file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    states = representations(network, inputs.to(network.readout.device), blocks_by_number(network))
+    arrays: dict[str, Any] = {f"block_{label}": state.float().numpy() for label, state in states.items()}
+    with atomic_file(path) as file:
+        np.savez(file, **arrays)

@@ -1,0 +1,83 @@
+"""Block conjugate gradients: the pseudo-inverse by products with the features alone."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from revgn.solvers.base import ENOUGH, Solution, Solver, finite, require_tolerance
+from revgn.solvers.design import Design
+from revgn.solvers.ladder import say_once
+
+
+@dataclass(frozen=True)
+class CG(Solver):
+    """Delta = Phi^+ u by conjugate gradients on (A^T A + lambda I) Delta = A^T u, all columns of u as one block.
+
+    Use it where no Gram matrix can be held or formed: very many rows, with `GaussNewton(chunk_rows=...)`. It needs the
+    features only as a factor of products, and starts from zero, so that without damping it ends in the solution of
+    least norm. A block of k columns searches k directions an iteration: ill-conditioned features take about n / k
+    iterations, well-conditioned ones few. Cost: 4 n h k an iteration, and a QR of (h, k).
+
+    Args:
+        tol: stop at this relative defect ||u - A Delta|| / ||u||; None: 5e-4 in float32, 1e-12 in float64. It also
+            stops at the least-squares solution, which leaves a defect if the features are not surjective.
+        damping: lambda relative to the mean diagonal of the smaller Gram matrix, as in `Cholesky`; 0 for none.
+        max_iterations: the most iterations; reaching them is logged once and shows in the defect.
+
+    Raises:
+        ValueError: tol or damping is negative or not finite, max_iterations is below 1.
+
+    Source: Dubrulle, Retooling the method of block conjugate gradients, ETNA 12 (2001), algorithm BCGrQ.
+    """
+
+    tol: float | None = None
+    damping: float = 0.0
+    max_iterations: int = 500
+
+    def __post_init__(self) -> None:
+        require_tolerance("tol", self.tol)
+        require_tolerance("damping", self.damping)
+        if self.max_iterations < 1:
+            raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
+
+    def _solve(self, design: Design, target: Tensor) -> Solution:
+        tol = ENOUGH[target.dtype] if self.tol is None else self.tol
+        ridge = self.damping * design.squared_norm() / min(design.rows, design.columns) if self.damping else 0.0
+        noise = 8 * torch.finfo(target.dtype).eps
+        left = target.clone()  # u - A Delta
+        # Q R = A^T u - (A^T A + lambda I) Delta, the residual of the normal equations: it vanishes at the minimum.
+        basis, rest = torch.linalg.qr(finite(design.stack(*design.transpose(finite(target, "target")))))
+        whole_left, whole_rest = _norm(left), _norm(rest)
+        directions, stacked = basis, torch.zeros_like(basis @ rest)
+        searched = 0
+        for _ in range(self.max_iterations):
+            turn, rest = _deflate(rest, (tol if self.damping else noise) * whole_rest)
+            basis, directions = basis @ turn, directions @ turn
+            if len(rest) == 0 or (not self.damping and _norm(left) <= tol * whole_left):
+                break
+            moved, back = design.there_and_back(*design.split(directions))
+            curved = design.stack(*back) + ridge * directions  # (A^T A + lambda I) P
+            curvature = moved.mT.double() @ moved.double() + ridge * (directions.mT @ directions)
+            inverse = torch.linalg.pinv(curvature, hermitian=True).to(target.dtype)
+            step = inverse @ rest
+            stacked += directions @ step
+            left -= moved @ step
+            searched += len(rest)
+            basis, turn = torch.linalg.qr(basis - curved @ inverse)
+            directions = basis + directions @ turn.mT
+            rest = turn @ rest
+        else:
+            say_once(f"CG: not converged in {self.max_iterations} iterations; the defect tells how far it came")
+        return Solution(*design.split(stacked), min(searched, design.rows, design.columns), design, target)
+
+
+def _norm(matrix: Tensor) -> float:
+    return float(torch.linalg.vector_norm(matrix, dtype=torch.float64))
+
+
+def _deflate(rest: Tensor, cut: float) -> tuple[Tensor, Tensor]:
+    """A rotation of the directions after which those with no more residual than `cut` could be, and are, left out."""
+    u, s, vh = torch.linalg.svd(rest.double(), full_matrices=False)
+    kept = int((s > cut).sum())
+    return u[:, :kept].to(rest.dtype), (s[:kept, None] * vh[:kept]).to(rest.dtype)

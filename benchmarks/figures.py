@@ -42,8 +42,8 @@ def scaling_figure(content: Content) -> Figure:
             _log_log(each, label, [row[key] for row in chosen])
     axes[0][0].set_ylabel("seconds a step")
     axes[1][0].set_ylabel("MB beyond parameters and step")
-    for row_of_axes in axes:
-        row_of_axes[0].legend(frameon=False, fontsize="small")
+    axes[0][0].legend(frameon=False, fontsize="small")
+    axes[1][0].legend(frameon=False, fontsize="small")
     return figure
 
 
@@ -55,7 +55,7 @@ def _with_theory(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, value:
     scale = measured[-1] / predicted[-1]
     theory = [scale * each for each in predicted]
     axes.plot(sizes, measured, label=label, color=look.colour, marker=look.matplotlib_marker, linestyle="none")
-    axes.plot(sizes, theory, label="theory's slope", color=look.colour, linestyle="dotted")
+    axes.plot(sizes, theory, label=f"theory's slope, {label}", color=look.colour, linestyle="dotted")
 
 
 def _log_log(axes: Axes, label: str, sizes: Sequence[int]) -> None:
@@ -72,12 +72,12 @@ def _plain(axes: Axes) -> None:
 
 
 def dense_figure(content: Content) -> Figure:
-    """Seconds a step, seconds to the target loss and memory by rows, a panel each; a cross where memory ran out."""
+    """Seconds a step, seconds to the target loss and memory by rows, a panel each; below, where each ended."""
     rows = content["rows"]
     methods = list(dict.fromkeys(row["method"] for row in rows))
     looks = dict(zip(methods, styles(["GaussNewton", "Adam", "SGD", "AdamW"]).values(), strict=True))
     panels = {"seconds": "seconds a step", "time": "seconds to a loss of 1e-6", "memory": "memory of a step, MB"}
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, (key, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for method in methods:
             ran = [row for row in rows if row["method"] == method and row.get(key)]
@@ -85,7 +85,7 @@ def dense_figure(content: Content) -> Figure:
         axes.set_ylabel(label)
         _log_log(axes, "rows n", sorted({row["rows"] for row in rows}))
     ends = [f"{row['method']}: {row['failure']} at n = {row['rows']}" for row in rows if row["failure"]]
-    figure.axes[0].legend(frameon=False, fontsize="small")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="outside upper center")
     figure.supxlabel("; ".join(ends), fontsize="small")
     return figure
 
@@ -96,10 +96,10 @@ def _line(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: 
 
 
 def time_to_loss_figure(content: Content) -> Figure:
-    """Loss by seconds of training, a panel for each loss, a line for each method."""
+    """The smallest loss so far by seconds of training, a panel for each loss, a line for each method."""
     rows = content["rows"]
     losses = list(dict.fromkeys(row["loss"] for row in rows))
-    figure = Figure(figsize=(5.6 * len(losses), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(losses), 5), layout="constrained")
     for axes, loss in zip(figure.subplots(1, len(losses), squeeze=False)[0], losses, strict=True):
         chosen = [row for row in rows if row["loss"] == loss]
         looks = styles([row["method"] for row in chosen])
@@ -110,9 +110,9 @@ def time_to_loss_figure(content: Content) -> Figure:
             _curve(axes, seconds, [point[1] for point in row["curve"]], label, looks[row["method"]])
         for target in (1e-1, 1e-2, 1e-3, 1e-6):
             axes.axhline(target, color=_GRID, linewidth=1, zorder=0)
-        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"training loss, {loss}")
-        axes.set_ylim(bottom=1e-8)
-        axes.legend(frameon=False, fontsize="small", loc="lower left")
+        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"smallest training loss, {loss}")
+        axes.set_ylim(bottom=1e-7)
+        axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper left", bbox_to_anchor=(0, -0.16))
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -3,12 +3,12 @@
     python benchmarks/lean.py [--pairs 5] [--out runs/benchmarks]
 
 Memory is the peak of resident memory during the first step beyond what was there before it, less the step itself, which
-is as large as the parameters: what a process needs beyond parameters and their step. Each is measured in a process of
-its own. Time is paired, at the greater depth. All blocks are nonlinear and all are solved.
+is as large as the parameters: what a process needs beyond parameters and their step. It is measured in a process of its
+own. Time is paired, at the greater depth. All blocks are nonlinear and all are solved. `chunks` streams the features as
+well, 256 rows at a time, for batches whose features do not fit.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import fresh
 import measure
@@ -18,7 +18,7 @@ from results import Benchmark, Check, Column, Result, Row, at_most
 ROWS, SIZES = 1024, {"in_features": 512, "hidden_features": 2048}
 TINY_ROWS, TINY = 32, {"in_features": 32, "hidden_features": 64}
 SHALLOW, DEEP = 4, 32
-PATHS = {"fast": {}, "lean": {"keep_features": False}}
+PATHS = {"fast": {}, "lean": {"keep_features": False}, "chunks": {"keep_features": False, "chunk_rows": 256}}
 FLAT = 1.1  # what counts as no more memory: the system hands it out in pages, the libraries keep buffers
 BENCHMARK = Benchmark(
     __file__,
@@ -41,12 +41,19 @@ def problem(rows: int, blocks: int, sizes: dict[str, int]) -> problems.Problem:
     return problems.random_problem(rows, num_blocks=blocks, first_activation="relu", **sizes)
 
 
-def memory(rows: int, blocks: int, sizes: dict[str, int], options: dict[str, Any]) -> dict[str, int]:
+def memory(rows: int, sizes: dict[str, int], depths: Sequence[int]) -> list[Row]:
     """Bytes that a step takes beyond itself, and bytes of the parameters; to be called in a fresh process."""
-    problem(TINY_ROWS, 2, TINY).gauss_newton(**options)()  # libraries load and make their buffers
-    large = problem(rows, blocks, sizes)
-    parameters = sum(p.numel() * p.element_size() for p in large.model.parameters())
-    return {"memory": measure.peak_memory(large.gauss_newton(**options)) - parameters, "parameters": parameters}
+    for options in PATHS.values():
+        problem(TINY_ROWS, 2, TINY).gauss_newton(**options)()  # libraries load and make their buffers
+    found: list[Row] = []
+    for blocks in depths:
+        large = problem(rows, blocks, sizes)
+        parameters = sum(p.numel() * p.element_size() for p in large.model.parameters())
+        for path, options in PATHS.items():
+            large.model.zero_grad()
+            needed = measure.peak_memory(large.gauss_newton(**options)) - parameters
+            found.append({"path": path, "blocks": blocks, "memory": needed / 1e6, "parameters": parameters / 1e6})
+    return found
 
 
 def measured(rows: int, sizes: dict[str, int], pairs: int) -> list[Row]:
@@ -56,20 +63,17 @@ def measured(rows: int, sizes: dict[str, int], pairs: int) -> list[Row]:
     for step in methods.values():
         step()
     times = measure.in_turns(methods, pairs)
-    found: list[Row] = []
-    for path, options in PATHS.items():
-        for blocks in (SHALLOW, DEEP):
-            needs = fresh.call("lean", "memory", mapped=True, rows=rows, blocks=blocks, sizes=sizes, options=options)
-            megabytes = {name: size / 1e6 for name, size in needs.items()}
-            found.append({"path": path, "blocks": blocks, **megabytes})
-        ratios = times[path].ratios(times["fast"])
-        found[-1] |= {
-            "seconds": times[path].median,
-            "ratio": ratios.median,
-            "lowest": ratios.spread[0],
-            "highest": ratios.spread[1],
-        }
-        BENCHMARK.show(found[-2:])
+    found = fresh.call("lean", "memory", mapped=True, rows=rows, sizes=sizes, depths=(SHALLOW, DEEP))
+    for row in found:
+        if row["blocks"] == DEEP:
+            ratios = times[row["path"]].ratios(times["fast"])
+            row |= {
+                "seconds": times[row["path"]].median,
+                "ratio": ratios.median,
+                "lowest": ratios.spread[0],
+                "highest": ratios.spread[1],
+            }
+    BENCHMARK.show(found)
     return found
 
 

@@ -83,7 +83,7 @@ def image_problem(rows: int, *, seed: int, loss: GaussNewtonLoss, **network: Any
     return _on_device(model, data.inputs, data.targets, loss)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=3)
 def images(rows: int, seed: int) -> revgn.data.Dataset:
     """Fashion-MNIST with so many training rows, or digits with 1,400 at most where it cannot be had."""
     try:

@@ -23,15 +23,16 @@ from measure import Times
 from results import Benchmark, Check, Column, Result, Row, at_most
 from revgn.losses import MSELoss
 from revgn.nn.blocks import halves
-from revgn.solvers import QR, SVD, Cholesky, Eigh, Solution, Solver
+from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Randomized, Solution, Solver
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A solver, and the singular values that it is to drop: relative to the largest; 0 for none."""
+    """A solver, and the singular values that it is to drop: relative to the largest, and all but so many."""
 
     solver: Solver
     rtol: float = 0.0
+    rank: int | None = None
 
 
 SOLVERS: dict[str, Entry] = {
@@ -42,6 +43,9 @@ SOLVERS: dict[str, Entry] = {
     "Cholesky()": Entry(Cholesky()),
     "Cholesky(damping=1e-3)": Entry(Cholesky(damping=1e-3)),
     "QR()": Entry(QR()),
+    "CG()": Entry(CG()),
+    "Randomized(rtol=1e-2)": Entry(Randomized(rtol=1e-2), rtol=1e-2),
+    "Randomized(rank=64)": Entry(Randomized(rank=64, rtol=0.0), rank=64),
 }
 BASELINE = "SVD()"
 SHAPES = ["256x1024", "512x4000", "1024x8000", "2048x8000"]
@@ -85,15 +89,16 @@ def case(rows: int, hidden: int, seed: int = 42) -> Case:
         return Case(features, problem.model(problem.inputs) - problem.targets, problems.images(rows, seed).name)
 
 
-def reference(case: Case) -> Callable[[float], Tensor]:
-    """The pseudo-inverse solution in float64 for any rtol, from one SVD that shares no code with the solvers."""
+def reference(case: Case) -> Callable[[float, int | None], Tensor]:
+    """The solution in float64 for any rtol and rank, from one SVD that shares no code with the solvers."""
     ones = case.features.new_ones(len(case.features), 1)
     design = torch.cat((case.features, ones), dim=1).double()
     u, s, vh = torch.linalg.svd(design, full_matrices=False)
     right = u.mT @ case.target.double()
 
-    def solution(rtol: float) -> Tensor:
+    def solution(rtol: float, rank: int | None) -> Tensor:
         kept = s > max(rtol, max(design.shape) * torch.finfo(s.dtype).eps) * s[0]
+        kept[rank:] &= rank is None
         return vh[kept].mT @ (right[kept] / s[kept].unsqueeze(1))
 
     return solution
@@ -112,7 +117,7 @@ def compared(case: Case, entries: Mapping[str, Entry], pairs: int) -> list[Row]:
     return [
         {"data": case.data, "rows": len(case.features), "hidden": case.features.shape[1], "solver": name}
         | _timing(times[name], times[BASELINE])
-        | _accuracy(solutions[name], exact(entry.rtol))
+        | _accuracy(solutions[name], exact(entry.rtol, entry.rank))
         for name, entry in entries.items()
     ]
 

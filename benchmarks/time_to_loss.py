@@ -32,7 +32,7 @@ from problems import Problem
 from results import Benchmark, Check, Column, Result, Row, at_least
 from revgn._names import unknown_name
 from revgn.losses import CrossEntropyLoss, MSELoss
-from trials import Patience, Record, TrainingStep, Trial, best_of, thinned
+from trials import Patience, Record, TrainingStep, Trial, best_of, best_so_far, thinned
 
 TARGETS = (1e-1, 1e-2, 1e-3, 1e-6)
 ROWS, TINY_ROWS, SEED = 1024, 64, 42
@@ -183,7 +183,7 @@ def row_of(loss: str, name: str, of: str, trials: Sequence[Trial]) -> Row:
         "steps": best.steps,
         "seconds": best.seconds,
         "reached": min((loss for _, loss in best.curve), default=None),
-        "curve": thinned(best.curve),
+        "curve": thinned(best_so_far(best.curve)),
         "tried": [
             {of: trial.setting, "seconds": trial.seconds, "loss": None if trial.failed else trial.loss}
             for trial in sorted(trials, key=lambda trial: trial.setting)

@@ -116,6 +116,12 @@ def wider(trials: dict[float, Trial]) -> float | None:
     return best / HALF_DECADE if best == values[0] else None
 
 
+def best_so_far(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The curve with every loss replaced by the smallest until then."""
+    losses = itertools.accumulate((loss for _, loss in curve), min)
+    return [(seconds, loss) for (seconds, _), loss in zip(curve, losses, strict=True)]
+
+
 def thinned(curve: Sequence[tuple[float, float]], most: int = 200) -> list[tuple[float, float]]:
     """No more than some `most` points of a curve, its end among them."""
     every = max(1, math.ceil(len(curve) / most))

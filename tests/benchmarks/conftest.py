@@ -4,6 +4,8 @@ import json
 import pytest
 
 import fresh
+import problems
+import revgn
 
 
 @pytest.fixture
@@ -16,3 +18,19 @@ def in_process(monkeypatch):
 
     monkeypatch.setattr(fresh, "call", call)
     monkeypatch.setattr(fresh, "limit_memory", lambda size: None)
+
+
+@pytest.fixture
+def without_fashion_mnist(monkeypatch):
+    """As on a machine that has neither the files nor a network: benchmarks take digits instead."""
+    load = revgn.data.load
+
+    def refuse(name, **options):
+        if name == "fashion-mnist":
+            raise revgn.data.DataError("no files, no network")
+        return load(name, **options)
+
+    monkeypatch.setattr(revgn.data, "load", refuse)
+    problems.images.cache_clear()
+    yield
+    problems.images.cache_clear()

@@ -84,7 +84,7 @@ def test_memory_in_a_fresh_process_is_that_of_the_arrays_alive_at_once():
 
 def test_what_a_fresh_process_may_not_have_is_reported_as_out_of_memory():
     with pytest.raises(fresh.OutOfMemory, match=r"dense\.peak"):
-        fresh.call("dense", "peak", method="dense, Cholesky", rows=64, options={}, memory=1e8)
+        fresh.call("dense", "peak", method="closed form", rows=512, options={}, memory=1e7)
 
 
 def test_a_fresh_process_that_takes_too_long_is_ended():

@@ -51,7 +51,7 @@ def test_every_method_of_the_step_benchmark_takes_steps_on_one_network():
         assert any(moved), name
 
 
-def test_solvers_are_measured_against_what_they_are_to_compute():
+def test_solvers_are_measured_against_what_they_are_to_compute(without_fashion_mnist):
     rows = solvers.compared(solvers.case(40, 120), solvers.SOLVERS, pairs=1)
     errors = {row["solver"]: row["error"] for row in rows}
     exact = ["SVD()", "SVD(rtol=1e-2)", "Eigh()", "Eigh(rtol=1e-2)", "Cholesky()", "QR()"]

@@ -63,7 +63,9 @@ def _plotly_curves(panel: Panel, looks: Looks | None) -> go.Figure:
         figure.add_trace(_plotly_line(curve, chosen[curve.name]))
     if panel.line is not None:
         _add_plotly_mark(figure, panel.line, log=panel.log)
-    figure.update_xaxes(title=panel.x_label, rangemode="normal" if panel.log_x else "tozero", **_PLOTLY_AXIS)
+    figure.update_xaxes(
+        title={"text": panel.x_label, "standoff": 12}, rangemode="normal" if panel.log_x else "tozero", **_PLOTLY_AXIS
+    )
     figure.update_yaxes(title=panel.y_label, **_PLOTLY_AXIS)
     if panel.log:
         figure.update_yaxes(type="log", exponentformat="power", dtick=_ticks(panel))
@@ -141,13 +143,13 @@ def _add_plotly_mark(figure: go.Figure, line: Line, *, log: bool) -> None:
     )
 
 
-def _ticks(panel: Panel) -> int | str:
-    """So that a logarithmic axis has some six labels, powers of ten if it is long enough; plotly's `dtick`."""
+def _ticks(panel: Panel) -> int | str | None:
+    """Plotly's `dtick` for some six labels on a logarithmic axis: powers of ten if it is long enough, or 1, 2 and 5."""
     low = min(curve.low.min() for curve in panel.curves)
     high = max(curve.high.max() for curve in panel.curves)
-    decades = float(np.log10(high / low)) if low > 0 else 0.0
+    decades = float(np.log10(high / low))
     if decades < _FEW_DECADES:
-        return "D1" if decades < _ONE_LABEL else "D2"  # every digit, or 1, 2 and 5
+        return "D2" if decades > _ONE_LABEL else None  # plotly's choice
     return max(1, round(decades / 6))
 
 

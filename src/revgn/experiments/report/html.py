@@ -98,8 +98,9 @@ def _panel(panel: Panel | Heatmap, identifier: str, looks: Looks | None) -> str:
     picture = plotly_figure(panel, looks)
     # JSON cannot end the script that it stands in when no "</" is left in it.
     content = str(picture.to_json()).replace("</", "<\\/")
+    title = f"<h4>{escape(panel.title)}</h4>\n" if panel.title else ""
     return (
-        f'<div class="panel">\n<h4>{escape(panel.title)}</h4>\n'
+        f'<div class="panel">\n{title}'
         f'<div class="plot" id="{identifier}" style="min-height: {picture.layout.height}px"></div>\n'
         f'<script type="application/json">{content}</script>\n</div>'
     )

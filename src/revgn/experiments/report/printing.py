@@ -46,9 +46,9 @@ def picture(figure: Figure) -> bytes:
 def pictures(figure: Figure, looks: Looks | None = None) -> dict[str, bytes]:
     """The figure as files, by the ends of their names: PNG for screens and PDF for print."""
     drawn = matplotlib_figure(figure, looks)
-    png = _saved(drawn, "png")
-    drawn.set_layout_engine("none")  # it is laid out now, which takes as long as drawing
-    return {"png": png, "pdf": _saved(drawn, "pdf")}
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine(None)  # it is laid out now, which takes as long as drawing
+    return {"png": _saved(drawn, "png"), "pdf": _saved(drawn, "pdf")}
 
 
 def _saved(drawn: matplotlib.figure.Figure, form: Literal["png", "pdf"]) -> bytes:

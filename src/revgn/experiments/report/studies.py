@@ -35,8 +35,8 @@ _SWEEP: Sequence[Maker] = (
     sweep.final_test_loss,
     sweep.final_test_accuracy,
     sweep.final_r2,
-    basic.loss_by_step,
-    basic.accuracy_by_epoch,
+    sweep.loss_by_value,
+    sweep.accuracy_by_value,
 )
 _ANY: Sequence[Maker] = (*_TRAINING, basic.loss_change, *_KERNEL, inside.block_cka, *_WEIGHTS, *_EXACTNESS)
 

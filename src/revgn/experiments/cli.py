@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from revgn import __version__
 from revgn._names import unknown_name
-from revgn.experiments.commands import bench, demo, train
+from revgn.experiments.commands import bench, demo, report, train
 from revgn.experiments.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ examples:
   revgn train --help                     how to write a configuration of your own
   revgn bench                            the benchmarks behind what is claimed about speed and memory
 """
-_COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "bench": bench}
+_COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "report": report, "bench": bench}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,9 +15,9 @@ from revgn.experiments.config import RunConfig, parse
 from revgn.experiments.environment import environment
 from revgn.experiments.errors import ConfigError, RunError
 from revgn.experiments.folders import METRICS
-from revgn.experiments.report.drawing import png
 from revgn.experiments.report.figures import figures, overview
 from revgn.experiments.report.page import About, page
+from revgn.experiments.report.printing import picture
 from revgn.experiments.run import count_steps, run
 from revgn.experiments.table import COLUMNS
 
@@ -114,7 +114,7 @@ def demo(
     frame = trained.reindex(columns=["setting", "optimizer", "seed", *COLUMNS])
     write_atomically(out / METRICS, frame.to_csv(index=False))
     for figure in (overview(frame), *figures(frame)):
-        write_atomically(out / f"{figure.name}.png", png(figure))
+        write_atomically(out / f"{figure.name}.png", picture(figure))
     write_atomically(out / "index.html", page(frame, about(dataset, plan, out, seeds)))
     return out / "index.html"
 

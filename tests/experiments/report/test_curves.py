@@ -66,12 +66,12 @@ def test_epoch_is_reduced_over_its_steps(reduction, expected):
 def test_optimizers_without_values_have_no_curve():
     frame = metrics()
     found = curves(frame[frame["setting"] == MINI], "defect", log=True)
-    assert [curve.optimizer for curve in found] == ["GaussNewton"]
+    assert [curve.name for curve in found] == ["GaussNewton"]
 
 
 def test_curves_keep_the_order_of_the_frame():
     frame = metrics()
-    assert [curve.optimizer for curve in curves(frame[frame["setting"] == FULL], "loss")] == list(OPTIMIZERS)
+    assert [curve.name for curve in curves(frame[frame["setting"] == FULL], "loss")] == list(OPTIMIZERS)
 
 
 def test_optimizers_differ_in_colour_dash_and_marker():

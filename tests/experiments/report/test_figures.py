@@ -5,8 +5,9 @@ import pytest
 from matplotlib import image
 
 from revgn.experiments.report import figures as figures_module
-from revgn.experiments.report.drawing import matplotlib_figure, plotly_figure, png
+from revgn.experiments.report.drawing import plotly_figure
 from revgn.experiments.report.figures import LARGEST_CHANGE, figures, overview
+from revgn.experiments.report.printing import matplotlib_figure, picture
 from synthetic import FULL, MINI, OPTIMIZERS, metrics
 
 FRAME = metrics()
@@ -104,9 +105,9 @@ def test_defect_is_compared_with_the_limit_of_exact():
 
 
 def test_png_is_a_picture_and_the_same_for_the_same_data():
-    picture = png(overview(FRAME))
-    assert image.imread(io.BytesIO(picture)).shape[1] > 1000
-    assert picture == png(overview(metrics()))
+    content = picture(overview(FRAME))
+    assert image.imread(io.BytesIO(content)).shape[1] > 1000
+    assert content == picture(overview(metrics()))
 
 
 def test_clicking_the_legend_takes_the_band_along():

@@ -5,62 +5,16 @@ Each function takes the metrics of the runs, one row per step with columns setti
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
-from revgn.experiments.report.curves import SMALLEST, Axis, Curve, Reduction, curves
+from revgn.experiments.report.curves import SMALLEST
+from revgn.experiments.report.panels import Figure, Line, panels
 
 LARGEST_CHANGE = 100.0
 """Percent: losses that rise by more are drawn at this height, lest one bad step flatten all the others."""
 FLOAT32_EXACT = 1e-3
 """The defect up to which `Report.exact` calls a float32 step exact."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A horizontal line at `height`, and what it means."""
-
-    height: float
-    label: str
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One pair of axes.
-
-    Attributes:
-        title: the setting.
-        x_label: with its unit.
-        y_label: with its unit.
-        log: whether the y axis is logarithmic.
-        curves: one per optimizer.
-        line: a mark to compare with, or None.
-    """
-
-    title: str
-    x_label: str
-    y_label: str
-    log: bool
-    curves: tuple[Curve, ...]
-    line: Line | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Figure:
-    """Panels with one message.
-
-    Attributes:
-        name: of its files and anchors, in lower case.
-        title: what is shown.
-        caption: how to read it, and how the numbers were made.
-        panels: one per setting.
-    """
-
-    name: str
-    title: str
-    caption: str
-    panels: tuple[Panel, ...]
 
 
 def figures(frame: pd.DataFrame) -> list[Figure]:
@@ -81,8 +35,8 @@ def loss_by_step(frame: pd.DataFrame) -> Figure:
     return Figure(
         name="training-loss-by-step",
         title="Training loss by step",
-        caption=f"Loss on the rows of each step, before it. {_EPOCH_MEANS} {_LOG_SPREAD}",
-        panels=_panels(frame, "loss", "optimizer step", "training loss", log=True),
+        caption=f"Loss on the rows of each step, before it. {EPOCH_MEANS} {LOG_SPREAD}",
+        panels=panels(frame, "loss", "optimizer step", "training loss", log=True),
     )
 
 
@@ -92,8 +46,8 @@ def loss_by_seconds(frame: pd.DataFrame) -> Figure:
         name="training-loss-by-seconds",
         title="Training loss by wall-clock time",
         caption="The same against the time spent training, evaluation left out. Seeds are aligned by step and drawn at "
-        f"their mean time there. {_LOG_SPREAD}",
-        panels=_panels(frame, "loss", "training time (seconds)", "training loss", axis="seconds", log=True),
+        f"their mean time there. {LOG_SPREAD}",
+        panels=panels(frame, "loss", "training time (seconds)", "training loss", axis="seconds", log=True),
     )
 
 
@@ -102,8 +56,8 @@ def accuracy_by_epoch(frame: pd.DataFrame) -> Figure:
     return Figure(
         name="test-accuracy",
         title="Test accuracy",
-        caption=f"Share of the test rows that are classified rightly, after the epoch. {_SPREAD}",
-        panels=_panels(frame, "test_accuracy", "epoch", "test accuracy (%)", axis="epoch", reduction="last"),
+        caption=f"Share of the test rows that are classified rightly, after the epoch. {SPREAD}",
+        panels=panels(frame, "test_accuracy", "epoch", "test accuracy (%)", axis="epoch", reduction="last"),
     )
 
 
@@ -115,8 +69,8 @@ def loss_change(frame: pd.DataFrame) -> Figure:
         title="Loss change on the same rows",
         caption="100 (after - before) / before, both on the rows that the step was taken for: -100 % is a loss brought "
         "to zero. For mini-batches the median over the steps of the epoch. Rises above "
-        f"{LARGEST_CHANGE:+.0f} % are drawn there. {_SPREAD}",
-        panels=_panels(
+        f"{LARGEST_CHANGE:+.0f} % are drawn there. {SPREAD}",
+        panels=panels(
             frame.assign(loss_change=change.clip(upper=LARGEST_CHANGE)),
             "loss_change",
             "optimizer step",
@@ -133,8 +87,8 @@ def defect(frame: pd.DataFrame) -> Figure:
         name="defect",
         title="Defect of the Gauss-Newton step",
         caption="Relative error with which the applied step moves the outputs as asked, measured at every step; for "
-        f"mini-batches the worst of the epoch. Up to {FLOAT32_EXACT:g} a float32 step counts as exact. {_LOG_SPREAD}",
-        panels=_panels(
+        f"mini-batches the worst of the epoch. Up to {FLOAT32_EXACT:g} a float32 step counts as exact. {LOG_SPREAD}",
+        panels=panels(
             frame,
             "defect",
             "optimizer step",
@@ -157,25 +111,6 @@ def overview(frame: pd.DataFrame) -> Figure:
     )
 
 
-_EPOCH_MEANS = "For mini-batches the mean over the steps of the epoch."
-_SPREAD = "Line: mean over seeds; band: smallest to largest."
-_LOG_SPREAD = f"Line: geometric mean over seeds; band: smallest to largest; values below {SMALLEST:g} are drawn there."
-
-
-def _panels(
-    frame: pd.DataFrame,
-    column: str,
-    x_label: str,
-    y_label: str,
-    *,
-    axis: Axis = "step",
-    reduction: Reduction = "mean",
-    log: bool = False,
-    line: Line | None = None,
-) -> tuple[Panel, ...]:
-    """A panel for each setting in which `column` has values."""
-    drawn = {
-        str(setting): curves(runs, column, axis=axis, reduction=reduction, log=log)
-        for setting, runs in frame.groupby("setting", sort=False)
-    }
-    return tuple(Panel(setting, x_label, y_label, log, tuple(found), line) for setting, found in drawn.items() if found)
+EPOCH_MEANS = "For mini-batches the mean over the steps of the epoch."
+SPREAD = "Line: mean over seeds; band: smallest to largest."
+LOG_SPREAD = f"Line: geometric mean over seeds; band: smallest to largest; values below {SMALLEST:g} are drawn there."

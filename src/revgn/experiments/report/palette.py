@@ -1,6 +1,6 @@
 """How an optimizer looks in every figure: by colour, by dashes and by marker, so that it reads in black and white."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -30,6 +30,7 @@ class Style:
 
 
 # Okabe and Ito's colours, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
+# Their yellow is left out, which nobody can see on white.
 _STYLES: Mapping[str, Style] = {
     "GaussNewton": Style("#0072B2", "solid", "circle"),
     "Adam": Style("#D55E00", "dash", "square"),
@@ -37,8 +38,16 @@ _STYLES: Mapping[str, Style] = {
     "AdamW": Style("#CC79A7", "dashdot", "diamond"),
     "Muon": Style("#E69F00", "longdash", "cross"),
     "LBFGS": Style("#56B4E9", "longdashdot", "x"),
+    "DenseGaussNewton": Style("#000000", "solid", "star"),
 }
-_OTHER = Style("#000000", "solid", "star")
+# Labels of the studies that look like one of these, or like none of them.
+_LABELS: Mapping[str, Style] = {
+    "GN exact": _STYLES["GaussNewton"],
+    "GN as released": Style("#000000", "longdash", "pentagon"),
+    "GN last block": Style("#E69F00", "longdashdot", "hourglass"),
+    "J^+ (dense)": _STYLES["DenseGaussNewton"],
+    "slope 1": Style("#8a8a8a", "dot", "line-ew"),
+}
 
 _MATPLOTLIB_DASHES: Mapping[str, str | tuple[int, tuple[int, ...]]] = {
     "solid": "solid",
@@ -56,10 +65,31 @@ _MATPLOTLIB_MARKERS: Mapping[str, str] = {
     "cross": "P",
     "x": "X",
     "star": "*",
+    "pentagon": "p",
+    "hourglass": "v",
+    "line-ew": "_",
 }
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
-    """A style for each name: the known optimizers keep theirs, other names get the free ones in their order."""
-    free = iter([style for name, style in _STYLES.items() if name not in names])
-    return {name: _STYLES[name] if name in _STYLES else next(free, _OTHER) for name in names}
+    """A style for each name: the known ones keep theirs, other names get those that are free, in their order."""
+    known = {**_STYLES, **_LABELS}
+    taken = {known[name] for name in names if name in known}
+    free = _free(taken)
+    return {name: known[name] if name in known else next(free) for name in names}
+
+
+def _free(taken: Iterable[Style]) -> Iterator[Style]:
+    """The styles of optimizers that are not there, and then, without end, other pairings of their parts."""
+    whole = [style for style in _STYLES.values() if style not in set(taken)]
+    yield from whole
+    colours, dashes, markers = (
+        [getattr(style, part) for style in _STYLES.values()] for part in ("colour", "dash", "marker")
+    )
+    turn = 1
+    while True:
+        for index in range(len(_STYLES)):
+            yield Style(
+                colours[index], dashes[(index + turn) % len(dashes)], markers[(index + 2 * turn) % len(markers)]
+            )
+        turn += 1

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from revgn.experiments.report.panels import recorded
+
 TARGET_LOSS = 1e-2
 """Training loss whose first passing is counted in steps and in seconds."""
 
+_NONE = "\N{EN DASH}"
 _RUN = ["setting", "optimizer", "seed"]
 
 
@@ -21,9 +24,9 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns setting, optimizer, seed; steps; seconds; loss (the mean over the last epoch, each before its step; NaN
-        where it is not finite); test_accuracy (the last, in percent); target_steps and target_seconds (at the end of
-        the first epoch whose loss is at most `TARGET_LOSS`; NaN if none is); loss_change (median over all steps, in
-        percent); defect (the worst); exact (percent of the steps).
+        where it is not finite); test_loss, test_accuracy (in percent) and test_r2 (the last ones); target_steps and
+        target_seconds (at the end of the first epoch whose loss is at most `TARGET_LOSS`; NaN if none is); loss_change
+        (median over all steps, in percent); defect (the worst); exact (percent of the steps).
     """
     return pd.DataFrame([_summary(run) for _, run in frame.groupby(_RUN, sort=False)])
 
@@ -38,12 +41,12 @@ def _summary(run: pd.DataFrame) -> dict[str, Any]:
         "steps": _last(run["step"]),
         "seconds": _last(run["seconds"]),
         "loss": loss if math.isfinite(loss) else math.nan,
-        "test_accuracy": _last(run["test_accuracy"].dropna()),
+        **{name: _last(recorded(run, name).dropna()) for name in ("test_loss", "test_accuracy", "test_r2")},
         "target_steps": float(reached["step"].min()),
         "target_seconds": float(reached["seconds"].min()),
-        "loss_change": float((100 * (run["loss_after"] - run["loss"]) / run["loss"]).median()),
-        "defect": float(run["defect"].max()),
-        "exact": 100 * float(run["exact"].dropna().astype(float).mean()),
+        "loss_change": float((100 * (recorded(run, "loss_after") - run["loss"]) / run["loss"]).median()),
+        "defect": float(recorded(run, "defect").max()),
+        "exact": 100 * float(recorded(run, "exact").mean()),
     }
 
 
@@ -151,9 +154,15 @@ def _loss(losses: pd.Series) -> str:
 
 
 def final_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table of final numbers as text: the mean over seeds, with the smallest and the largest where they differ."""
-    groups = summarize(frame).groupby(["setting", "optimizer"], sort=False)
-    return pd.DataFrame([_numbers(runs) for _, runs in groups])
+    """The table of final numbers as text: the mean over seeds, with the smallest and the largest where they differ.
+
+    Numbers that no run has are left out.
+    """
+    settings = summarize(frame).groupby("setting", sort=False)
+    table = pd.DataFrame(
+        [_numbers(runs) for _, panel in settings for _, runs in panel.groupby("optimizer", sort=False)]
+    )
+    return table.loc[:, (table != _NONE).any()]
 
 
 def _numbers(runs: pd.DataFrame) -> dict[str, Any]:
@@ -161,7 +170,9 @@ def _numbers(runs: pd.DataFrame) -> dict[str, Any]:
     return {
         **runs[["setting", "optimizer"]].iloc[0].to_dict(),
         "training loss": _range(runs["loss"], ".1e", geometric_mean),
+        "test loss": _range(runs["test_loss"], ".1e", geometric_mean),
         "test accuracy (%)": _range(runs["test_accuracy"], ".1f"),
+        "test R2": _range(runs["test_r2"], ".3f"),
         "steps": _range(runs["steps"], ",.0f"),
         "seconds": _range(runs["seconds"], ".1f"),
         f"steps to loss {TARGET_LOSS:g}": _range(runs["target_steps"], ",.0f"),
@@ -175,7 +186,7 @@ def _numbers(runs: pd.DataFrame) -> dict[str, Any]:
 def _range(values: pd.Series, form: str, middle: Callable[[pd.Series], float] = pd.Series.mean) -> str:
     known = values.dropna()
     if known.empty:
-        return "–"  # noqa: RUF001
+        return _NONE
     low, mean, high = (format(value, form) for value in (known.min(), middle(known), known.max()))
     missing = f", {len(values) - len(known)} never" if len(known) < len(values) else ""
     return mean + missing if low == high else f"{mean} ({low} to {high}{missing})"

@@ -1,0 +1,135 @@
+"""The report on any set of runs: one page with verdicts, figures and numbers, and the files that go with it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from revgn._files import write_atomically
+from revgn.experiments import folders
+from revgn.experiments.claims import load_claims
+from revgn.experiments.errors import RunError
+from revgn.experiments.report import html
+from revgn.experiments.report.chapters import Chapter, chapter_section, chapters_of
+from revgn.experiments.report.claims_table import claims_json, claims_section
+from revgn.experiments.report.collection import SINGLE, Run, collect, metrics_of
+from revgn.experiments.report.drawing import Looks
+from revgn.experiments.report.page import ending
+from revgn.experiments.report.palette import styles
+from revgn.experiments.report.panels import Figure
+from revgn.experiments.report.printing import pictures
+from revgn.experiments.report.records import Record, State
+from revgn.experiments.report.settings import environment_of, shared_settings
+from revgn.experiments.verdicts import judge
+
+PAGE = "index.html"
+CLAIMS = "claims.json"
+PICTURES = "figures"
+
+
+def write_report(places: Sequence[Path], out: Path) -> Path:
+    """Write what these runs say: index.html, metrics.csv, claims.json, and each figure as PNG and PDF in figures/.
+
+    Args:
+        places: folders of studies, of runs, or of folders of these.
+        out: folder for the report; may be that of a study.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        RunError: a folder holds no runs, or what it holds is not what it should be.
+        OSError: the folder cannot be written to.
+    """
+    if (out / folders.CONFIG).is_file():
+        raise RunError(
+            f"{out} is the folder of a run, which has a {folders.METRICS} of its own; name another with --out"
+        )
+    runs = collect(places)
+    metrics = metrics_of(runs)
+    claims = load_claims()
+    judgements = judge(metrics, claims)
+    chapters = chapters_of(runs)
+    looks = styles(list(dict.fromkeys(run.labels.optimizer for run in runs)))
+    write_atomically(out / folders.METRICS, metrics.to_csv(index=False))
+    write_atomically(out / CLAIMS, claims_json(claims, judgements))
+    for figure in (figure for chapter in chapters for figure in chapter.figures):
+        _write_pictures(figure, out / PICTURES, looks)
+    commands = [*_commands(runs), f"revgn report {' '.join(map(str, places))} --out {out}"]
+    page = _page(runs, chapters, claims_section(claims, judgements), commands, looks)
+    write_atomically(out / PAGE, page)
+    return out / PAGE
+
+
+def _write_pictures(figure: Figure, folder: Path, looks: Looks) -> None:
+    for end, content in pictures(figure, looks).items():
+        write_atomically(folder / f"{figure.name}.{end}", content)
+
+
+def _page(runs: Sequence[Run], chapters: Sequence[Chapter], claims: str, commands: Sequence[str], looks: Looks) -> str:
+    shared = shared_settings(runs)
+    incomplete = _incomplete(runs)
+    sections = [
+        html.section("claims", "Claims", claims) if claims else "",
+        html.section("incomplete", "Runs that are not complete", incomplete) if incomplete else "",
+        *(chapter_section(chapter, set(shared), looks) for chapter in chapters),
+        html.section("settings", "Settings that all runs share", html.definitions(shared)),
+        *ending(environment_of(runs), commands),
+    ]
+    links = [f'<a href="#{chapter.name}">{escape(chapter.title)}</a>' for chapter in chapters]
+    header = f"{html.paragraphs([_introduction(runs)])}\n<nav>{' '.join(links)}</nav>"
+    return html.document(_title(chapters), header, "\n".join(filter(None, sections)))
+
+
+def _title(chapters: Sequence[Chapter]) -> str:
+    return chapters[0].title if len(chapters) == 1 else f"Exact Gauss-Newton in {len(chapters)} studies"
+
+
+def _introduction(runs: Sequence[Run]) -> str:
+    """How many runs of what, and how they ended."""
+    records = _records(runs)
+    counts = Counter(record.state for record in records)
+    ended = ", ".join(f"{counts[state]:,} {state.value}" for state in State if counts[state])
+    data = ", ".join(dict.fromkeys(run.labels.dataset for run in runs))
+    scales = ", ".join(dict.fromkeys(run.labels.scale for run in runs if run.labels.scale))
+    at = f" at scale {scales}" if scales else ""
+    return f"{len(records):,} runs on {data}{at}: {ended}. All sentences, numbers and verdicts are computed from them."
+
+
+def _records(runs: Sequence[Run]) -> list[Record]:
+    """Each run once, whatever the number of studies that share it."""
+    return list({run.record.folder: run.record for run in runs}.values())
+
+
+def _incomplete(runs: Sequence[Run]) -> str:
+    """A table of the runs that did not end as they should, if there are any."""
+    rows = [
+        {
+            "study": run.labels.study,
+            "data": run.labels.dataset,
+            "setting": run.labels.setting,
+            "curve": run.labels.optimizer,
+            "seed": run.labels.seed,
+            "state": run.record.state.value,
+            "reason": run.record.reason,
+            "folder": run.record.folder,
+        }
+        for run in runs
+        if run.record.state is not State.COMPLETE
+    ]
+    explanation = "Figures, numbers and verdicts have what diverged runs did before; the others are missing there."
+    return f"{html.paragraphs([explanation])}\n{html.table(pd.DataFrame(rows), kind='wrapped')}" if rows else ""
+
+
+def _commands(runs: Sequence[Run]) -> list[str]:
+    """How to make these runs again."""
+    studies = dict.fromkeys(
+        (run.labels.study, run.labels.scale, run.home) for run in runs if run.labels.study != SINGLE
+    )
+    single = [run.record.folder for run in runs if run.labels.study == SINGLE]
+    return [
+        *(f"revgn study {study} --scale {scale} --out {home}" for study, scale, home in studies),
+        *(f"revgn train {folder / folders.CONFIG} --out {folder} --overwrite" for folder in single),
+    ]

@@ -10,8 +10,9 @@ error on one-hot labels, float32, the same target loss: 1e-6, as `revgn.losses.M
   Jacobian are tried at a small size, its first dampings at every size; the best of them is what is shown.
 
 Each measurement has a process of its own that may take `--memory` GB beyond its libraries; one that is refused more is
-shown as out of memory, and larger sizes are then not tried. Seconds a step are medians after one step of warming up,
-unless that one takes long itself; memory is the peak of the first step beyond what was held before it.
+shown as out of memory, and larger sizes are then not tried, nor after a step that takes a quarter of `--patience`.
+Seconds a step are medians after one step of warming up, unless that one takes long itself; memory is the peak of the
+first step beyond what was held before it.
 """
 
 import logging
@@ -37,6 +38,7 @@ from revgn.solvers import SVD, Cholesky
 TARGET = 1e-6
 STEPS = 100  # the most to the target
 LEAST, MOST = 2.0, 20  # seconds, and steps, that the median of a step is taken over
+TOO_SLOW = 0.25  # of the patience for a whole training: a method with such a step is not tried at larger sizes
 TRIAL_ROWS = 32  # where the package's settings are tried
 STATE = 128
 TINY_ROWS, ROWS = (8, 16), (16, 32, 64, 128, 256, 384, 512, 1024)
@@ -207,7 +209,8 @@ def climb(sizes: Sequence[int], limits: Mapping[str, float]) -> list[Row]:
     for rows in sizes:
         for method in [name for name in variants if name not in failed]:
             row = compared(rows, method, variants[method], limits)
-            if row["failure"] in ("out of memory", "out of time"):
+            slow = row.get("seconds", 0.0) > TOO_SLOW * limits["patience"]
+            if slow or row["failure"] in ("out of memory", "out of time"):
                 failed.add(method)
             BENCHMARK.show([row])
             found.append(row)

@@ -49,7 +49,9 @@ def test_help_answers_without_importing_what_takes_long():
     assert not loaded & {"torch", "lightning", "jsonargparse", "pandas", "numpy", "plotly", "matplotlib", "yaml"}
 
 
-@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["train", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], *([name, "--help"] for name in ("demo", "train", "study", "report", "bench"))]
+)
 def test_every_help_has_an_example(capsys, words):
     with pytest.raises(SystemExit, match="0"):
         main(words)

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from revgn._files import atomic_file
-from revgn.experiments.errors import RunError
+from revgn.experiments.errors import FolderError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -32,7 +32,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint, its tensors on the CPU.
 
     Raises:
-        RunError: the file is damaged, or something else.
+        FolderError: the file is damaged, or something else.
         OSError: it cannot be opened.
     """
     with path.open("rb") as file:
@@ -40,9 +40,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             # Only tensors and plain values: a checkpoint from elsewhere cannot run code.
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged pickle can raise anything, by pickle's documentation
-            raise RunError(_no_checkpoint(path, (str(error).splitlines() or [type(error).__name__])[0])) from error
+            raise FolderError(_no_checkpoint(path, (str(error).splitlines() or [type(error).__name__])[0])) from error
     if not isinstance(checkpoint, dict) or "progress" not in checkpoint:
-        raise RunError(_no_checkpoint(path, "it holds something else"))
+        raise FolderError(_no_checkpoint(path, "it holds something else"))
     return checkpoint
 
 

@@ -5,6 +5,7 @@ these classes make up a parser, so that every setting is typed and a wrong one i
 """
 
 import argparse
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from inspect import signature
@@ -167,7 +168,7 @@ def parse(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConf
         ConfigError: an unknown setting or class, a wrong type, a value out of range.
     """
     parts, plain, rest = _choose_parts(settings, overrides)
-    parser = _parser(parts)
+    parser = _shared_parser(tuple(parts.items()))
     known = set(parser.get_defaults().keys())
     _require_known(_leaves(plain, known), known)
     _require_known((word[2:].partition("=")[0] for word in rest if word.startswith("--")), {*known, *KINDS})
@@ -228,6 +229,11 @@ def _part(name: str, value: Any) -> Part | None:
     if not isinstance(arguments, Mapping):
         raise ConfigError(f"{name}.init_args is {arguments!r}; expected lines such as 'lr: 1.0'")
     return Part(value["class_path"], arguments)
+
+
+@functools.cache  # to make one takes as long as to parse with it, and a study has hundreds of runs
+def _shared_parser(parts: tuple[tuple[str, str], ...]) -> ArgumentParser:
+    return _parser(dict(parts))
 
 
 def _parser(parts: Mapping[str, str]) -> ArgumentParser:

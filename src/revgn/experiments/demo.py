@@ -12,6 +12,7 @@ from tqdm import tqdm
 from revgn._files import write_atomically
 from revgn._names import unknown_name
 from revgn.experiments.config import RunConfig, parse
+from revgn.experiments.divergence import metrics_of_diverged
 from revgn.experiments.environment import environment
 from revgn.experiments.errors import ConfigError, RunError
 from revgn.experiments.folders import METRICS
@@ -204,15 +205,7 @@ def _metrics(config: RunConfig, folder: Path, bar: "tqdm[Any]") -> pd.DataFrame:
     except RunError:  # a run of other settings, or a damaged one: the folder is the demo's own
         return run(config, folder, overwrite=True, progress=bar)
     except FloatingPointError:  # to diverge is a result too
-        return _diverged(folder)
-
-
-def _diverged(folder: Path) -> pd.DataFrame:
-    """What a diverged run has written, and a last step of which nothing is known."""
-    known = pd.read_csv(folder / METRICS) if (folder / METRICS).exists() else pd.DataFrame()
-    last = known.iloc[-1] if len(known) else {"step": 0, "epoch": 0, "seconds": 0.0}
-    end = pd.DataFrame([{"step": last["step"] + 1, "epoch": last["epoch"] + 1, "seconds": last["seconds"]}])
-    return pd.concat([known, end], ignore_index=True)
+        return metrics_of_diverged(folder)
 
 
 def about(dataset: str, plan: Plan, out: Path, seeds: Sequence[int]) -> About:

@@ -6,4 +6,8 @@ class ConfigError(ValueError):
 
 
 class RunError(ValueError):
-    """A run cannot start or go on as asked: its folder is taken, its checkpoint damaged, its settings changed."""
+    """A run cannot start or go on as asked."""
+
+
+class FolderError(RunError):
+    """It is for what its folder holds: another run, a damaged checkpoint, files of something else."""

@@ -8,7 +8,7 @@ import yaml
 
 from revgn._files import write_atomically
 from revgn.experiments.config import RunConfig, read_yaml
-from revgn.experiments.errors import RunError
+from revgn.experiments.errors import FolderError
 
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
@@ -38,15 +38,15 @@ def claim(folder: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> 
     """Make the folder ready for this run, which then goes on from what it holds or, if ABSENT, starts afresh.
 
     Raises:
-        RunError: the folder holds a run already, and neither `resume` nor `overwrite` says what to do with it; or one
+        FolderError: the folder holds a run already, and neither `resume` nor `overwrite` says what to do with it; or one
             with other settings, or files that are no run.
     """
     state = state_of(folder)
     if state is State.ABSENT and folder.is_dir() and any(folder.iterdir()) and not _only_leftovers(folder):
-        raise RunError(f"{folder} holds files but no run; name another folder with --out")
+        raise FolderError(f"{folder} holds files but no run; name another folder with --out")
     if state is not State.ABSENT and not overwrite:
         if not resume:
-            raise RunError(f"{folder} holds a run already; go on with --resume, or start over with --overwrite")
+            raise FolderError(f"{folder} holds a run already; go on with --resume, or start over with --overwrite")
         _require_same_settings(folder, config)
         return state
     _clear(folder)
@@ -64,7 +64,7 @@ def _require_same_settings(folder: Path, config: RunConfig) -> None:
     differing = [name for name in ours | theirs if theirs.get(name) != ours.get(name)]
     if differing:
         changes = "; ".join(f"{name} was {theirs.get(name)}, now {ours.get(name)}" for name in differing[:3])
-        raise RunError(
+        raise FolderError(
             f"{folder} holds a run with other settings ({changes}); give the same ones to resume it, or start over "
             "with --overwrite"
         )

@@ -1,0 +1,1 @@
+"""Studies: grids of runs in a table, run by snakemake, resumed after any end."""

@@ -151,14 +151,14 @@ def test_a_batch_of_other_runs_has_another_name(define):
 
 def test_a_setting_given_twice_is_refused(define):
     path = define(settings={"lr 1": {"optimizer.lr": 1.0}})
-    with pytest.raises(ConfigError, match="lr 1, SGD: optimizer.lr is given twice; leave it to settings or to optimi"):
+    with pytest.raises(ConfigError, match=r"lr 1, SGD: optimizer.lr is given twice; leave it to settings or to optimi"):
         expand(path, "smoke")
 
 
 def test_a_wrong_setting_is_refused_with_the_curve_that_has_it(define):
     path = define(optimizers={"mine": {"optimizer": "Adam", "optimizer.lrr": 1.0}})
     with pytest.raises(
-        ConfigError, match="study tiny at scale smoke, mini-batches, mine: unknown setting 'optimizer.l"
+        ConfigError, match=r"study tiny at scale smoke, mini-batches, mine: unknown setting 'optimizer.l"
     ):
         expand(path, "smoke")
 

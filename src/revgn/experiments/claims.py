@@ -51,7 +51,10 @@ class Claim:
     @property
     def says(self) -> str:
         """The statistic in words."""
-        return STATISTICS[self.statistic].says.format(**self.arguments)
+        words = {
+            key: value.replace("_", " ") if isinstance(value, str) else value for key, value in self.arguments.items()
+        }
+        return STATISTICS[self.statistic].says.format(**words)
 
     @property
     def condition(self) -> str:

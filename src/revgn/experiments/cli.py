@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from revgn import __version__
 from revgn._names import unknown_name
-from revgn.experiments.commands import demo, report, study, train
+from revgn.experiments.commands import bench, demo, report, study, train
 from revgn.experiments.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ examples:
   revgn train digits --optimizer.lr 0.5  the same with another learning rate
   revgn study full-batch                 an experiment of the paper: a grid of runs, its figures, verdicts on claims
   revgn train --help                     how to write a configuration of your own
+  revgn bench                            the benchmarks behind what is claimed about speed and memory
 """
-_COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "study": study, "report": report}
+_COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "study": study, "report": report, "bench": bench}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

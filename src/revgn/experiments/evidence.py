@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ class Evidence:
 
     Attributes:
         value: the estimate; NaN where nothing was measured.
-        low, high: ends of its interval; NaN with fewer than two seeds.
+        low, high: ends of its interval; NaN with fewer than two seeds, infinite where it has no end.
         seeds: how many the number was made of.
         note: what a reader must know to understand it, such as that a target was never reached.
     """
@@ -42,18 +42,25 @@ def of_mean(values: Sequence[float], note: str = "") -> Evidence:
     return Evidence(mean, mean - reach, mean + reach, len(known), note)
 
 
-def of_ratio(ratios: Sequence[float], note: str = "") -> Evidence:
+def of_ratio(ratios: Sequence[float], note: str = "", *, lower_bounds: bool = False) -> Evidence:
     """The geometric mean of one ratio per seed, with Student's interval for the logarithm.
 
     Ratios of 0 and infinity, as of runs that never reach a target, have no logarithm: where there is one among them
     the interval reaches from the smallest to the largest ratio, and the estimate is their median.
+
+    Args:
+        ratios: one for each seed; NaN where it is not known.
+        note: see `Evidence`.
+        lower_bounds: the true ratios may be larger, so that the interval has no upper end.
     """
     known = np.asarray([ratio for ratio in ratios if not math.isnan(ratio)])
     if ((known <= 0) | np.isinf(known)).any():
         low, high = (float(known.min()), float(known.max())) if len(known) > 1 else (math.nan, math.nan)
-        return Evidence(float(np.median(known)), low, high, len(known), note)
-    logs = of_mean(np.log(known).tolist(), note)
-    return Evidence(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.seeds, note)
+        found = Evidence(float(np.median(known)), low, high, len(known), note)
+    else:
+        logs = of_mean(np.log(known).tolist(), note)
+        found = Evidence(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.seeds, note)
+    return replace(found, high=math.inf) if lower_bounds and found.seeds > 1 else found
 
 
 def of_spreads(ours: pd.DataFrame, theirs: pd.DataFrame) -> Evidence:

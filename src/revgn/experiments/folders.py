@@ -38,8 +38,8 @@ def claim(folder: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> 
     """Make the folder ready for this run, which then goes on from what it holds or, if ABSENT, starts afresh.
 
     Raises:
-        FolderError: the folder holds a run already, and neither `resume` nor `overwrite` says what to do with it; or one
-            with other settings, or files that are no run.
+        FolderError: the folder holds a run already, and neither `resume` nor `overwrite` says what to do with it; or
+            one with other settings, or files that are no run.
     """
     state = state_of(folder)
     if state is State.ABSENT and folder.is_dir() and any(folder.iterdir()) and not _only_leftovers(folder):

@@ -45,12 +45,12 @@ def speedup(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, fract
             bounds += 1
             soonest = min(length for _, length in others)
         ratios.append(math.nan if math.isinf(soonest) else soonest / ours)
-    never = sum(math.isnan(ratio) for ratio in ratios)
+    never = sum(map(math.isnan, ratios))
     notes = {
         f"no optimizer got there with {never} of the seeds": never,
         f"a lower bound for {bounds} of the seeds": bounds,
     }
-    return of_ratio(ratios, "; ".join(note for note, count in notes.items() if count))
+    return of_ratio(ratios, "; ".join(note for note, count in notes.items() if count), lower_bounds=bounds > 0)
 
 
 def spread_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
@@ -109,7 +109,7 @@ def kernel_change_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[st
     """How far the tangent kernel has moved, 1 - similarity to the start, over the least of the others'."""
     moved = _by_run(runs, lambda run: max(0.0, 1 - _last(run, "ntk_similarity")))
     pairs = [(ours, min(theirs)) for ours, theirs in _pairs(moved, optimizer, against)]
-    return of_ratio([ours / least if least > 0 else math.inf for ours, least in pairs])
+    return of_ratio([ours / least if least > 0 else math.nan for ours, least in pairs])
 
 
 def lowest_cka(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:

@@ -143,4 +143,4 @@ def check_widths(in_features: int, out_features: int, state_features: int) -> No
 
 def _right_inverse(wide: Tensor) -> Tensor:
     """W^T (W W^T)^-1, the right inverse of a well-conditioned wide matrix."""
-    return torch.linalg.solve(wide @ wide.mT, wide).mT
+    return torch.linalg.solve_ex(wide @ wide.mT, wide)[0].mT  # without an answer that a GPU would be waited for

@@ -1,9 +1,9 @@
 """What every solver of Phi Delta = u takes and returns, and how exact its answer is."""
 
 import abc
+import functools
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,18 +39,18 @@ class Solution:
     design: Design
     target: Tensor
 
-    @cached_property
+    @functools.cached_property
     def moved(self) -> Tensor:
         """Phi Delta, (n, k): what the step really moves. One product, made on first use."""
         return self.design.apply(self.delta, self.bias)
 
-    @cached_property
+    @functools.cached_property
     def defect(self) -> float:
         """||u - Phi Delta||_F / ||u||_F of this very Delta in its own precision; 0 for u = 0.
 
         By Gaussian probes w, for which E ||(u - Phi Delta) w||^2 = ||u - Phi Delta||_F^2: 8 probes cost 8 n h.
         """
-        probes = _probes(self.target)
+        probes = _probes(self.target.shape[1], self.target.dtype, self.target.device)
         bias = None if self.bias is None else self.bias @ probes
         left = self.target @ probes - self.design.apply(self.delta @ probes, bias)  # (n, PROBES)
         scale = torch.linalg.vector_norm(self.target, dtype=torch.float64)
@@ -143,11 +143,11 @@ def require_tolerance(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must be finite and not negative, got {value}")
 
 
-def _probes(target: Tensor) -> Tensor:
+@functools.lru_cache(maxsize=64)  # so that they need not travel to the device at every step
+def _probes(k: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Gaussian probes scaled to unit second moment, (k, PROBES), the same every time; for few columns all of them."""
-    k = target.shape[1]
     if k <= PROBES:
-        return torch.eye(k, dtype=target.dtype, device=target.device)
+        return torch.eye(k, dtype=dtype, device=device)
     generator = torch.Generator().manual_seed(k)
     probes = torch.randn(k, PROBES, generator=generator, dtype=torch.float64) / PROBES**0.5
-    return probes.to(target)
+    return probes.to(device, dtype)

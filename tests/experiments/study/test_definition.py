@@ -15,11 +15,11 @@ def study_file(folder, **settings):
 
 
 def test_every_study_of_the_paper_comes_with_the_package_at_every_scale():
-    expected = (
-        "full-batch mini-batch ntk cka weights theorem exactness learning-rate init-scale weight-decay regularisation "
-        "no-bottleneck switch batch-size regression"
-    ).split()
-    assert set(shipped_studies()) == {*expected, "all"}
+    of_the_talk = ["full-batch", "mini-batch", "ntk", "cka", "weights", "theorem", "exactness"]
+    sweeps = ["learning-rate", "init-scale", "weight-decay", "regularisation", "no-bottleneck", "switch", "batch-size"]
+    expected = [*of_the_talk, *sweeps, "regression"]
+    assert set(shipped_studies()) == {*expected, "all", "talk"}
+    assert list(find_study("talk").collects) == of_the_talk
     assert list(find_study("all").collects) == expected
     for name in expected:
         study = find_study(name)
@@ -43,7 +43,7 @@ def test_a_study_of_the_user_is_read_from_its_file(tmp_path):
 
 
 def test_unknown_studies_are_refused_with_the_nearest_name():
-    with pytest.raises(ConfigError, match="unknown study 'full-bath'; did you mean 'full-batch'?"):
+    with pytest.raises(ConfigError, match=r"unknown study 'full-bath'; did you mean 'full-batch'\?"):
         find_study("full-bath")
 
 

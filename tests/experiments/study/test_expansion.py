@@ -93,9 +93,7 @@ def test_paper_scale_is_that_of_the_authors():
     assert (released.training.epochs, released.training.batch_size) == (100, 1024)
     assert config_of(rows["mnist", "full batch", "GN as released"]).optimizer.init_args["lr"] == 0.5
     assert config_of(rows["mnist", "full batch", "GN as released"]).data["rows"] == 1024
-    rates = {
-        key: config_of(row).optimizer.init_args["lr"] for key, row in rows.items() if key[2] in ("Adam", "SGD")
-    }
+    rates = {key: config_of(row).optimizer.init_args["lr"] for key, row in rows.items() if key[2] in ("Adam", "SGD")}
     assert rates["cifar10", "full batch", "Adam"] == 1e-5
     assert rates["cifar10", "mini-batches", "Adam"] == rates["mnist", "full batch", "Adam"] == 1e-4
     assert {rate for (data, _, name), rate in rates.items() if (data, name) == ("mnist", "SGD")} == {0.1}
@@ -153,13 +151,15 @@ def test_a_batch_of_other_runs_has_another_name(define):
 
 def test_a_setting_given_twice_is_refused(define):
     path = define(settings={"lr 1": {"optimizer.lr": 1.0}})
-    with pytest.raises(ConfigError, match="lr 1, SGD: optimizer.lr is given twice; leave it to settings or to optimi"):
+    with pytest.raises(ConfigError, match=r"lr 1, SGD: optimizer.lr is given twice; leave it to settings or to optimi"):
         expand(path, "smoke")
 
 
 def test_a_wrong_setting_is_refused_with_the_curve_that_has_it(define):
     path = define(optimizers={"mine": {"optimizer": "Adam", "optimizer.lrr": 1.0}})
-    with pytest.raises(ConfigError, match="study tiny at scale smoke, mini-batches, mine: unknown setting 'optimizer.l"):
+    with pytest.raises(
+        ConfigError, match=r"study tiny at scale smoke, mini-batches, mine: unknown setting 'optimizer.l"
+    ):
         expand(path, "smoke")
 
 

@@ -59,7 +59,10 @@ def number(claim: Claim, evidence: Evidence) -> str:
     if math.isnan(evidence.value):
         return html.NOTHING
     said = claim.with_unit(_rounded(evidence.value))
-    known = f"{_rounded(evidence.low)} to {_rounded(evidence.high)}, " if math.isfinite(evidence.low) else ""
+    known = ""
+    if math.isfinite(evidence.low):
+        known = f"{_rounded(evidence.low)} to {_rounded(evidence.high)}, "
+        known = f"at least {_rounded(evidence.low)}, " if math.isinf(evidence.high) else known
     return f"{said} ({known}{evidence.seeds} {'seed' if evidence.seeds == 1 else 'seeds'})"
 
 

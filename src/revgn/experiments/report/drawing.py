@@ -27,9 +27,11 @@ _PLOTLY_AXIS: Mapping[str, Any] = {
     "automargin": True,
 }
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
-_PLOT_HEIGHT = 296  # pixels, without the legend
+_PLOT_HEIGHT = 350  # pixels, without the legend
 _LEGEND_LINE = 20
 _LETTERS = 44  # that a line of the legend has room for on a phone
+_FEW_DECADES = 2.0  # that a logarithmic axis spans: powers of ten alone would be too few labels
+_ONE_LABEL = 0.7  # decades, within which there may be just one of the digits 1, 2 and 5
 _SYMBOL = 7  # as many letters take the place of a line's sample in the legend
 
 Looks = Mapping[str, Style]
@@ -61,10 +63,12 @@ def _plotly_curves(panel: Panel, looks: Looks | None) -> go.Figure:
         figure.add_trace(_plotly_line(curve, chosen[curve.name]))
     if panel.line is not None:
         _add_plotly_mark(figure, panel.line, log=panel.log)
-    figure.update_xaxes(title=panel.x_label, rangemode="normal" if panel.log_x else "tozero", **_PLOTLY_AXIS)
+    figure.update_xaxes(
+        title={"text": panel.x_label, "standoff": 12}, rangemode="normal" if panel.log_x else "tozero", **_PLOTLY_AXIS
+    )
     figure.update_yaxes(title=panel.y_label, **_PLOTLY_AXIS)
     if panel.log:
-        figure.update_yaxes(type="log", exponentformat="power", dtick=_decades_between_ticks(panel))
+        figure.update_yaxes(type="log", exponentformat="power", dtick=_ticks(panel))
     if panel.log_x:
         figure.update_xaxes(type="log", exponentformat="power", tickvals=_values(panel))
     if panel.ticks:
@@ -73,7 +77,7 @@ def _plotly_curves(panel: Panel, looks: Looks | None) -> go.Figure:
     legend = _LEGEND_LINE * _legend_lines(panel)
     figure.update_layout(
         height=_PLOT_HEIGHT + legend,
-        margin={"l": 60, "r": 12, "t": 28, "b": 64 + legend},
+        margin={"l": 60, "r": 12, "t": 28, "b": 58 + legend},
         # At the very bottom, below the axis title: plotly's buttons come up at the top.
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         showlegend=True,
@@ -139,11 +143,14 @@ def _add_plotly_mark(figure: go.Figure, line: Line, *, log: bool) -> None:
     )
 
 
-def _decades_between_ticks(panel: Panel) -> int:
-    """So that a logarithmic axis has some six labels, all of them powers of ten."""
+def _ticks(panel: Panel) -> int | str | None:
+    """Plotly's `dtick` for some six labels on a logarithmic axis: powers of ten if it is long enough, or 1, 2 and 5."""
     low = min(curve.low.min() for curve in panel.curves)
     high = max(curve.high.max() for curve in panel.curves)
-    return max(1, round(float(np.log10(high / low)) / 6))
+    decades = float(np.log10(high / low))
+    if decades < _FEW_DECADES:
+        return "D2" if decades > _ONE_LABEL else None  # plotly's choice
+    return max(1, round(decades / 6))
 
 
 def _plotly_heatmap(heatmap: Heatmap) -> go.Figure:

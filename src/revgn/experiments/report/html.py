@@ -81,10 +81,16 @@ def table(rows: pd.DataFrame, *, kind: str = "", escaped: bool = True) -> str:
 def figure(shown: Figure, looks: Looks | None = None) -> str:
     """A figure with its panels and its caption."""
     drawn = "\n".join(_panel(panel, f"{shown.name}-{index}", looks) for index, panel in enumerate(shown.panels))
+    wide = ' class="wide"' if len(shown.panels) > 1 else ""
     return (
-        f'<figure id="{shown.name}">\n<h3>{escape(shown.title)}</h3>\n<div class="panels">\n{drawn}\n</div>\n'
+        f'<figure id="{shown.name}"{wide}>\n<h3>{escape(shown.title)}</h3>\n<div class="panels">\n{drawn}\n</div>\n'
         f"<figcaption>{escape(shown.caption)}</figcaption>\n</figure>"
     )
+
+
+def figures(shown: Sequence[Figure], looks: Looks | None = None) -> str:
+    """Figures one after the other, those of one panel side by side where there is room."""
+    return f'<div class="figures">\n{"".join(figure(each, looks) for each in shown)}\n</div>'
 
 
 def _panel(panel: Panel | Heatmap, identifier: str, looks: Looks | None) -> str:
@@ -92,8 +98,9 @@ def _panel(panel: Panel | Heatmap, identifier: str, looks: Looks | None) -> str:
     picture = plotly_figure(panel, looks)
     # JSON cannot end the script that it stands in when no "</" is left in it.
     content = str(picture.to_json()).replace("</", "<\\/")
+    title = f"<h4>{escape(panel.title)}</h4>\n" if panel.title else ""
     return (
-        f'<div class="panel">\n<h4>{escape(panel.title)}</h4>\n'
+        f'<div class="panel">\n{title}'
         f'<div class="plot" id="{identifier}" style="min-height: {picture.layout.height}px"></div>\n'
         f'<script type="application/json">{content}</script>\n</div>'
     )

@@ -44,7 +44,7 @@ def page(frame: pd.DataFrame, about: About) -> str:
     """
     sections = [
         html.section("findings", "What the runs say", said(frame)),
-        html.section("figures", "Figures", "\n".join(html.figure(figure) for figure in figures(frame))),
+        html.section("figures", "Figures", html.figures(figures(frame))),
         html.section("numbers", "Final numbers", numbers(frame)),
         html.section("settings", "Settings", settings(about.settings)),
         *ending(about.environment, about.commands),

@@ -40,11 +40,18 @@ def matplotlib_figure(figure: Figure, looks: Looks | None = None) -> matplotlib.
 
 def picture(figure: Figure) -> bytes:
     """The figure as a PNG file; the same bytes for the same data."""
-    return saved(matplotlib_figure(figure), "png")
+    return _saved(matplotlib_figure(figure), "png")
 
 
-def saved(drawn: matplotlib.figure.Figure, form: Literal["png", "pdf"]) -> bytes:
-    """What has been drawn, as the content of a file."""
+def pictures(figure: Figure, looks: Looks | None = None) -> dict[str, bytes]:
+    """The figure as files, by the ends of their names: PNG for screens and PDF for print."""
+    drawn = matplotlib_figure(figure, looks)
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine(None)  # it is laid out now, which takes as long as drawing
+    return {"png": _saved(drawn, "png"), "pdf": _saved(drawn, "pdf")}
+
+
+def _saved(drawn: matplotlib.figure.Figure, form: Literal["png", "pdf"]) -> bytes:
     buffer = io.BytesIO()
     dateless = {"CreationDate": None} if form == "pdf" else None
     drawn.savefig(buffer, format=form, dpi=_DPI, metadata=dateless)

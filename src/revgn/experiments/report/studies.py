@@ -10,7 +10,9 @@ from revgn.experiments.report import figures as basic
 from revgn.experiments.report import sweep_figures as sweep
 from revgn.experiments.report import theorem_figures as theorem
 from revgn.experiments.report import training_figures as training
+from revgn.experiments.report.collection import Run
 from revgn.experiments.report.panels import Figure
+from revgn.experiments.report.representations import likeness
 
 Maker = Callable[[pd.DataFrame], Figure]
 
@@ -33,8 +35,8 @@ _SWEEP: Sequence[Maker] = (
     sweep.final_test_loss,
     sweep.final_test_accuracy,
     sweep.final_r2,
-    basic.loss_by_step,
-    basic.accuracy_by_epoch,
+    sweep.loss_by_value,
+    sweep.accuracy_by_value,
 )
 _ANY: Sequence[Maker] = (*_TRAINING, basic.loss_change, *_KERNEL, inside.block_cka, *_WEIGHTS, *_EXACTNESS)
 
@@ -68,17 +70,17 @@ def title_of(study: str) -> str:
     return STUDIES[study][0] if study in STUDIES else study[:1].upper() + study[1:]
 
 
-def study_figures(study: str, frame: pd.DataFrame, likeness: pd.DataFrame) -> list[Figure]:
+def study_figures(study: str, frame: pd.DataFrame, runs: Sequence[Run]) -> list[Figure]:
     """The figures of a study that its runs have data for.
 
     Args:
         study: its name.
-        frame: metrics of its runs.
-        likeness: of their final representations, see `representations.likeness`.
+        frame: metrics of its runs, see `by_panel`.
+        runs: all of it, for what they have beside metrics.
     """
     makers = STUDIES[study][1] if study in STUDIES else _ANY
     made = [make(frame) for make in makers]
-    made += [inside.optimizer_cka(likeness)] if inside.block_cka in makers else []
+    made += [inside.optimizer_cka(by_panel(likeness(runs)))] if inside.block_cka in makers else []
     return [figure for figure in made if figure.panels]
 
 

@@ -1,9 +1,7 @@
 """The report on any set of runs: one page with verdicts, figures and numbers, and the files that go with it."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -14,44 +12,21 @@ from revgn.experiments import folders
 from revgn.experiments.claims import load_claims
 from revgn.experiments.errors import RunError
 from revgn.experiments.report import html
+from revgn.experiments.report.chapters import Chapter, chapter_section, chapters_of
 from revgn.experiments.report.claims_table import claims_json, claims_section
 from revgn.experiments.report.collection import SINGLE, Run, collect, metrics_of
 from revgn.experiments.report.drawing import Looks
-from revgn.experiments.report.page import ending, numbers, said
+from revgn.experiments.report.page import ending
 from revgn.experiments.report.palette import styles
 from revgn.experiments.report.panels import Figure
-from revgn.experiments.report.printing import matplotlib_figure, saved
+from revgn.experiments.report.printing import pictures
 from revgn.experiments.report.records import Record, State
-from revgn.experiments.report.representations import likeness
-from revgn.experiments.report.settings import differing_settings, environment_of, shared_settings
-from revgn.experiments.report.studies import by_panel, study_figures, title_of
+from revgn.experiments.report.settings import environment_of, shared_settings
 from revgn.experiments.verdicts import judge
 
 PAGE = "index.html"
 CLAIMS = "claims.json"
 PICTURES = "figures"
-_IN_WORDS = ("full-batch", "mini-batch", SINGLE)  # studies of few panels, of which sentences can be read
-
-
-@dataclass(frozen=True, eq=False)
-class Chapter:
-    """The part of a page on one study at one scale.
-
-    Attributes:
-        name: of its anchor and its files.
-        title: of its section.
-        study: its name.
-        runs: all of it.
-        frame: metrics of those that have ended, with a setting for each panel.
-        figures: drawn of them.
-    """
-
-    name: str
-    title: str
-    study: str
-    runs: Sequence[Run]
-    frame: pd.DataFrame
-    figures: Sequence[Figure]
 
 
 def write_report(places: Sequence[Path], out: Path) -> Path:
@@ -76,7 +51,7 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
     metrics = metrics_of(runs)
     claims = load_claims()
     judgements = judge(metrics, claims)
-    chapters = _chapters(runs)
+    chapters = chapters_of(runs)
     looks = styles(list(dict.fromkeys(run.labels.optimizer for run in runs)))
     write_atomically(out / folders.METRICS, metrics.to_csv(index=False))
     write_atomically(out / CLAIMS, claims_json(claims, judgements))
@@ -88,32 +63,9 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
     return out / PAGE
 
 
-def _chapters(runs: Sequence[Run]) -> list[Chapter]:
-    """One for each study and scale, in the order of the runs."""
-    keys = list(dict.fromkeys((run.labels.study, run.labels.scale) for run in runs))
-    scales = {scale for _, scale in keys}
-    return [
-        _chapter(
-            study,
-            scale if len(scales) > 1 else "",
-            [run for run in runs if (run.labels.study, run.labels.scale) == (study, scale)],
-        )
-        for study, scale in keys
-    ]
-
-
-def _chapter(study: str, scale: str, runs: Sequence[Run]) -> Chapter:
-    name = re.sub(r"\W+", "-", f"{study} {scale}".strip().lower())
-    frame = by_panel(metrics_of(runs))
-    made = study_figures(study, frame, by_panel(likeness(runs))) if len(frame) else []
-    figures = [replace(figure, name=f"{name}-{figure.name}") for figure in made]
-    return Chapter(name, f"{title_of(study)}{f', {scale}' if scale else ''}", study, runs, frame, figures)
-
-
 def _write_pictures(figure: Figure, folder: Path, looks: Looks) -> None:
-    drawn = matplotlib_figure(figure, looks)
-    write_atomically(folder / f"{figure.name}.png", saved(drawn, "png"))
-    write_atomically(folder / f"{figure.name}.pdf", saved(drawn, "pdf"))
+    for end, content in pictures(figure, looks).items():
+        write_atomically(folder / f"{figure.name}.{end}", content)
 
 
 def _page(runs: Sequence[Run], chapters: Sequence[Chapter], claims: str, commands: Sequence[str], looks: Looks) -> str:
@@ -122,7 +74,7 @@ def _page(runs: Sequence[Run], chapters: Sequence[Chapter], claims: str, command
     sections = [
         html.section("claims", "Claims", claims) if claims else "",
         html.section("incomplete", "Runs that are not complete", incomplete) if incomplete else "",
-        *(_chapter_section(chapter, set(shared), looks) for chapter in chapters),
+        *(chapter_section(chapter, set(shared), looks) for chapter in chapters),
         html.section("settings", "Settings that all runs share", html.definitions(shared)),
         *ending(environment_of(runs), commands),
     ]
@@ -169,18 +121,6 @@ def _incomplete(runs: Sequence[Run]) -> str:
     ]
     explanation = "Figures, numbers and verdicts have what diverged runs did before; the others are missing there."
     return f"{html.paragraphs([explanation])}\n{html.table(pd.DataFrame(rows), kind='wrapped')}" if rows else ""
-
-
-def _chapter_section(chapter: Chapter, shared: set[str], looks: Looks) -> str:
-    parts = [html.figure(figure, looks) for figure in chapter.figures]
-    if chapter.study in _IN_WORDS and len(chapter.frame):
-        parts.insert(0, said(chapter.frame))
-    if len(chapter.frame):
-        parts.append(f"<h3>Final numbers</h3>\n{numbers(chapter.frame)}")
-    own = {name: value for name, value in shared_settings(chapter.runs).items() if name not in shared}
-    settings = f"{html.table(differing_settings(chapter.runs))}\n{html.definitions(own)}"
-    parts.append(f"<details>\n<summary>Settings</summary>\n{settings}\n</details>")
-    return html.section(chapter.name, chapter.title, "\n".join(parts))
 
 
 def _commands(runs: Sequence[Run]) -> list[str]:

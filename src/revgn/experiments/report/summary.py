@@ -158,8 +158,10 @@ def final_numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
     Numbers that no run has are left out.
     """
-    groups = summarize(frame).groupby(["setting", "optimizer"], sort=False)
-    table = pd.DataFrame([_numbers(runs) for _, runs in groups])
+    settings = summarize(frame).groupby("setting", sort=False)
+    table = pd.DataFrame(
+        [_numbers(runs) for _, panel in settings for _, runs in panel.groupby("optimizer", sort=False)]
+    )
     return table.loc[:, (table != _NONE).any()]
 
 

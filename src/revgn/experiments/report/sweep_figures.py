@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from revgn.experiments.report.curves import SMALLEST, Curve
-from revgn.experiments.report.figures import LOG_SPREAD, SPREAD
+from revgn.experiments.report.figures import LOG_SPREAD, SPREAD, accuracy_by_epoch, loss_by_step
 from revgn.experiments.report.panels import Figure, Panel
 from revgn.experiments.report.summary import summarize
 
@@ -47,6 +47,23 @@ def final_r2(frame: pd.DataFrame) -> Figure:
     return _figure(frame, "test_r2", "test R2", f"On all test rows. {SPREAD}")
 
 
+def loss_by_value(frame: pd.DataFrame) -> Figure:
+    """Training loss over steps, a line for each value of the swept setting."""
+    return loss_by_step(_values_as_curves(frame))
+
+
+def accuracy_by_value(frame: pd.DataFrame) -> Figure:
+    """Test accuracy over epochs, a line for each value of the swept setting."""
+    return accuracy_by_epoch(_values_as_curves(frame))
+
+
+def _values_as_curves(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with a panel for each optimizer (and data set) and a curve for each setting."""
+    parts = frame["setting"].astype(str).str.rpartition(", ")  # what stands before a comma, the comma, the rest
+    panel = (parts[0] + parts[1]).str.cat(frame["optimizer"].astype(str))
+    return frame.assign(setting=panel, optimizer=parts[2])
+
+
 def _figure(frame: pd.DataFrame, column: str, label: str, caption: str, *, log: bool = False) -> Figure:
     known = summarize(frame).dropna(subset=column)
     plain = label.removesuffix(" (%)")
@@ -63,15 +80,25 @@ def _figure(frame: pd.DataFrame, column: str, label: str, caption: str, *, log: 
 def _sweeps(summary: pd.DataFrame) -> dict[str, list[str]]:
     """The settings of each panel, in their order, by the words that their numbers have in common."""
     settings = [str(setting) for setting in summary["setting"].unique()]
-    words = list(dict.fromkeys(swept_value(each)[0] for each in settings if not math.isnan(swept_value(each)[1])))
-    if not words:
-        return {"": settings} if settings else {}
-    return {
-        each: [
-            setting for setting in settings if swept_value(setting)[0] == each or math.isnan(swept_value(setting)[1])
-        ]
-        for each in words
-    }
+    words = dict.fromkeys(swept_value(setting)[0] for setting in settings if not _is_bare(setting))
+    beside = {each: [setting for setting in settings if _belongs(setting, each)] for each in words}
+    return beside or ({"": settings} if settings else {})
+
+
+def _belongs(setting: str, words: str) -> bool:
+    """Whether the setting has these words before its number, or no number and the same data set before it, if any."""
+    if _is_bare(setting):
+        return _data(setting) == _data(words)
+    return swept_value(setting)[0] == words
+
+
+def _is_bare(setting: str) -> bool:
+    return math.isnan(swept_value(setting)[1])
+
+
+def _data(setting: str) -> str:
+    """The data set, which stands before a comma where there are several; see `studies.by_panel`."""
+    return setting.rpartition(", ")[0]
 
 
 def _panel(summary: pd.DataFrame, settings: Sequence[str], words: str, label: str, column: str, *, log: bool) -> Panel:
@@ -81,7 +108,7 @@ def _panel(summary: pd.DataFrame, settings: Sequence[str], words: str, label: st
     runs = summary.loc[summary["setting"].isin(settings)]
     found = [_curve(str(name), group, at, column, log=log) for name, group in runs.groupby("optimizer", sort=False)]
     ticks = () if numeric else tuple((float(place), _tick(setting, words)) for setting, place in at.items())
-    return Panel(words, words or "setting", label, log, tuple(found), log_x=numeric, ticks=ticks)
+    return Panel("", words or "setting", label, log, tuple(found), log_x=numeric, ticks=ticks)
 
 
 def _tick(setting: str, words: str) -> str:

@@ -53,7 +53,7 @@ def _gap_panels(frame: pd.DataFrame) -> tuple[Panel, ...]:
     if not drawn:
         return ()
     title = str(frame["dataset"].iloc[0]) if "dataset" in frame else ""
-    label = f"largest gap to {THEORETICAL} (relative)"
+    label = f"largest relative gap to {THEORETICAL}"
     return (Panel(title, "learning rate", label, True, (*drawn, _guide(drawn)), log_x=True),)
 
 

@@ -1,0 +1,130 @@
+"""The pictures of the benchmarks, one function each: what the JSON file holds in, figure out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from revgn.experiments.report.palette import Style, styles
+
+Content = Mapping[str, Any]
+
+_GRID = "#e3e3e3"
+_SWEEPS = {
+    "L": ("blocks", "blocks L"),
+    "n": ("rows", "rows n"),
+    "h": ("hidden", "features h"),
+    "d": ("state", "width d, h = 8 d"),
+}
+
+
+def scaling_figure(content: Content) -> Figure:
+    """Time and memory by L, n, h and d, a column each, with theory's curves through the last point."""
+    rows = content["rows"]
+    sweeps = {
+        "L": ("blocks", "blocks L"),
+        "n": ("rows", "rows n"),
+        "h": ("hidden", "features h"),
+        "d": ("state", "width d, h = 8 d"),
+    }
+    shown = [sweep for sweep in sweeps if any(row["sweep"] == sweep for row in rows)]
+    figure = Figure(figsize=(3.2 * len(shown), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(shown), squeeze=False)
+    looks = list(styles(["GaussNewton", "Adam"]).values())
+    for column, sweep in enumerate(shown):
+        key, label = _SWEEPS[sweep]
+        chosen = [row for row in rows if row["sweep"] == sweep]
+        _with_theory(axes[0][column], chosen, key, "seconds", "time of a step", looks[0])
+        _with_theory(axes[1][column], chosen, key, "memory_kept", "features kept", looks[0])
+        _with_theory(axes[1][column], chosen, key, "memory_rebuilt", "features rebuilt", looks[1])
+        for each in axes[:, column]:
+            _log_log(each, label, [row[key] for row in chosen])
+    axes[0][0].set_ylabel("seconds a step")
+    axes[1][0].set_ylabel("MB beyond parameters and step")
+    axes[0][0].legend(frameon=False, fontsize="small")
+    axes[1][0].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def _with_theory(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, value: str, label: str, look: Style) -> None:
+    """Measured points, and the predicted ones scaled to meet them at the largest size, dotted."""
+    sizes = [row[key] for row in rows]
+    measured = [row[value] for row in rows]
+    predicted = [row[f"predicted_{value}"] for row in rows]
+    scale = measured[-1] / predicted[-1]
+    theory = [scale * each for each in predicted]
+    axes.plot(sizes, measured, label=label, color=look.colour, marker=look.matplotlib_marker, linestyle="none")
+    axes.plot(sizes, theory, label=f"theory's slope, {label}", color=look.colour, linestyle="dotted")
+
+
+def _log_log(axes: Axes, label: str, sizes: Sequence[int]) -> None:
+    axes.set(xscale="log", yscale="log", xlabel=label)
+    axes.set_xticks(sizes[:: max(1, len(sizes) // 4)], minor=False)
+    axes.set_xticklabels([str(size) for size in sizes[:: max(1, len(sizes) // 4)]])
+    axes.minorticks_off()
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color=_GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def dense_figure(content: Content) -> Figure:
+    """Seconds a step, seconds to the target loss and memory by rows, a panel each; below, where each ended."""
+    rows = content["rows"]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    looks = dict(zip(methods, styles(["GaussNewton", "Adam", "SGD", "AdamW"]).values(), strict=True))
+    panels = {"seconds": "seconds a step", "time": "seconds to a loss of 1e-6", "memory": "memory of a step, MB"}
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for axes, (key, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for method in methods:
+            ran = [row for row in rows if row["method"] == method and row.get(key)]
+            _line(axes, [row["rows"] for row in ran], [row[key] for row in ran], method, looks[method])
+        axes.set_ylabel(label)
+        _log_log(axes, "rows n", sorted({row["rows"] for row in rows}))
+    ends = [f"{row['method']}: {row['failure']} at n = {row['rows']}" for row in rows if row["failure"]]
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="outside upper center")
+    figure.supxlabel("; ".join(ends), fontsize="small")
+    return figure
+
+
+def _line(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: Style) -> None:
+    dash, marker = look.matplotlib_dash, look.matplotlib_marker
+    axes.plot(x, y, label=label, color=look.colour, linestyle=dash, marker=marker, markersize=5)
+
+
+def time_to_loss_figure(content: Content) -> Figure:
+    """The smallest loss so far by seconds of training, a panel for each loss, a line for each method."""
+    rows = content["rows"]
+    losses = list(dict.fromkeys(row["loss"] for row in rows))
+    figure = Figure(figsize=(5.6 * len(losses), 5), layout="constrained")
+    for axes, loss in zip(figure.subplots(1, len(losses), squeeze=False)[0], losses, strict=True):
+        chosen = [row for row in rows if row["loss"] == loss]
+        looks = styles([row["method"] for row in chosen])
+        for row in chosen:
+            # A logarithmic axis has no zero: the start is drawn at a tenth of a step.
+            seconds = [max(point[0], row["pace"] / 10) for point in row["curve"]]
+            label = f"{row['method']}, {row['setting']}"
+            _curve(axes, seconds, [point[1] for point in row["curve"]], label, looks[row["method"]])
+        for target in (1e-1, 1e-2, 1e-3, 1e-6):
+            axes.axhline(target, color=_GRID, linewidth=1, zorder=0)
+        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"smallest training loss, {loss}")
+        axes.set_ylim(bottom=1e-7)
+        axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper left", bbox_to_anchor=(0, -0.16))
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _curve(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: Style) -> None:
+    axes.plot(
+        x,
+        y,
+        label=label,
+        color=look.colour,
+        linestyle=look.matplotlib_dash,
+        marker=look.matplotlib_marker,
+        markersize=4,
+        markevery=max(1, len(x) // 10),
+    )

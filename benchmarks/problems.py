@@ -1,0 +1,123 @@
+"""The networks, batches and methods that the benchmarks share."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import revgn
+from revgn.data import DataError
+from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss
+from revgn.nn.blocks import halves
+
+CLASSES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network with a batch and a loss.
+
+    Attributes:
+        targets: as the loss takes them: classes for cross-entropy, one-hot vectors for squared error.
+    """
+
+    model: revgn.RevMLP
+    inputs: Tensor
+    targets: Tensor
+    loss: GaussNewtonLoss
+
+    def gauss_newton(self, **options: Any) -> Callable[[], revgn.Report]:
+        """A Gauss-Newton step with these options of `revgn.GaussNewton`."""
+        optimizer = revgn.GaussNewton(self.model, self.loss, **options)
+
+        def step() -> revgn.Report:
+            report = optimizer.backward(self.inputs, self.targets)
+            optimizer.step()
+            return report
+
+        return step
+
+    def gradient(
+        self, optimizer: torch.optim.Optimizer, forward: Callable[[Tensor], Tensor] | None = None
+    ) -> Callable[[], None]:
+        """A step of one of torch's optimizers: forward, backward, step, with torch's own loss and nothing of ours."""
+        outputs_of = self.model if forward is None else forward
+        classes = isinstance(self.loss, CrossEntropyLoss)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            outputs = outputs_of(self.inputs)
+            if classes:
+                loss = functional.cross_entropy(outputs, self.targets)
+            else:
+                loss = 0.5 * (outputs - self.targets).square().sum(1).mean()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+
+def device() -> torch.device:
+    """The accelerator where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def random_problem(rows: int, *, loss: GaussNewtonLoss | None = None, **network: Any) -> Problem:
+    """Normal inputs and random classes: sizes decide what a step costs, values do not."""
+    generator = torch.Generator().manual_seed(0)
+    model = revgn.RevMLP(out_features=CLASSES, generator=generator, **network)
+    inputs = torch.randn(rows, model.in_features, generator=generator)
+    classes = torch.randint(CLASSES, (rows,), generator=generator)
+    return _on_device(model, inputs, classes, CrossEntropyLoss() if loss is None else loss)
+
+
+def image_problem(rows: int, *, seed: int, loss: GaussNewtonLoss, **network: Any) -> Problem:
+    """Training rows of `images`, with a network of that seed."""
+    data = images(rows, seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = revgn.RevMLP(data.in_features, CLASSES, generator=generator, **network)
+    return _on_device(model, data.inputs, data.targets, loss)
+
+
+@functools.lru_cache(maxsize=3)
+def images(rows: int, seed: int) -> revgn.data.Dataset:
+    """Fashion-MNIST with so many training rows, or digits with 1,400 at most where it cannot be had."""
+    try:
+        return revgn.data.load("fashion-mnist", rows=rows, seed=seed)
+    except (DataError, OSError):
+        return revgn.data.load("digits", rows=min(rows, 1400), seed=seed)
+
+
+def one_hot(classes: Tensor) -> Tensor:
+    """Targets for squared error, float32."""
+    return functional.one_hot(classes, CLASSES).float()
+
+
+def plain_forward(model: revgn.RevMLP) -> Callable[[Tensor], Tensor]:
+    """The same network's outputs as one would write them for autograd alone, ReLU in place where nothing needs it."""
+    blocks = [(block.f, block.g) for block in model.layers]
+
+    def shift(coupling: nn.Module, half: Tensor) -> Tensor:
+        features = half @ coupling.features.projection
+        if coupling.features.activation.name == "relu":
+            features = torch.relu_(features)
+        return coupling.linear(features)
+
+    def outputs(inputs: Tensor) -> Tensor:
+        a, b = halves(model.lifted(inputs))
+        for f, g in blocks:
+            a = a + shift(f, b)
+            b = b + shift(g, a)
+        return torch.cat((a, b), dim=1) @ model.readout
+
+    return outputs
+
+
+def _on_device(model: revgn.RevMLP, inputs: Tensor, classes: Tensor, loss: GaussNewtonLoss) -> Problem:
+    targets = one_hot(classes) if isinstance(loss, MSELoss) else classes
+    place = device()
+    return Problem(model.to(place), inputs.to(place), targets.to(place), loss)

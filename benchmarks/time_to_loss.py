@@ -118,7 +118,7 @@ def single(kind: Callable[..., Optimizer], **options: Any) -> Callable[[torch.nn
 
 
 FIRST_ORDER = {
-    "SGD": Method(functools.partial(by_gradient, single(SGD, momentum=0.9, fused=True)), (0.03, 0.1, 0.3)),
+    "SGD": Method(functools.partial(by_gradient, single(SGD, momentum=0.9, fused=True)), (0.01, 0.03, 0.1)),
     "Adam": Method(functools.partial(by_gradient, single(Adam, fused=True)), (3e-4, 1e-3, 3e-3)),
     "AdamW": Method(functools.partial(by_gradient, single(AdamW, fused=True)), (3e-4, 1e-3, 3e-3)),
     "Muon": Method(functools.partial(by_gradient, muon), (1e-3, 1e-2, 1e-1)),

@@ -22,13 +22,7 @@ _SWEEPS = {
 def scaling_figure(content: Content) -> Figure:
     """Time and memory by L, n, h and d, a column each, with theory's curves through the last point."""
     rows = content["rows"]
-    sweeps = {
-        "L": ("blocks", "blocks L"),
-        "n": ("rows", "rows n"),
-        "h": ("hidden", "features h"),
-        "d": ("state", "width d, h = 8 d"),
-    }
-    shown = [sweep for sweep in sweeps if any(row["sweep"] == sweep for row in rows)]
+    shown = [sweep for sweep in _SWEEPS if any(row["sweep"] == sweep for row in rows)]
     figure = Figure(figsize=(3.2 * len(shown), 5.6), layout="constrained")
     axes = figure.subplots(2, len(shown), squeeze=False)
     looks = list(styles(["GaussNewton", "Adam"]).values())

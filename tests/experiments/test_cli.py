@@ -176,3 +176,12 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(settings):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip() == "revgn: interrupted; to go on: revgn train tiny.yaml --epochs 100000 --resume"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*COMMAND, "bench"], stdout=writing, stderr=subprocess.PIPE, text=True, env=SUBPROCESS)
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == 141

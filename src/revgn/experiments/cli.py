@@ -2,7 +2,9 @@
 
 import argparse
 import errno
+import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -32,11 +34,16 @@ _COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "study": study, "repo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, 1 for what went wrong, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command.
+
+    The exit status is 0, 1 for what went wrong, 2 for wrong usage, 130 for Ctrl-C, 141 where nobody reads on.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with _plain_warnings():
-            return _dispatch(words)
+            status = _dispatch(words)
+        sys.stdout.flush()  # here, where a closed pipe can be told from an error
+        return status
     except KeyboardInterrupt:
         print(f"\nrevgn: interrupted; to go on: {_command_to_go_on(words)}", file=sys.stderr)
         return 130
@@ -44,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] == "revgn":
             raise
         return _fail(f"{error.name} is not installed; pip install 'revgn[experiments]'", 1)
+    except BrokenPipeError:  # who reads our output, `head` say, has seen enough
+        # Else Python complains once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         return _fail(_of_files(error), 1)
     except (ValueError, FloatingPointError) as error:

@@ -171,7 +171,7 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
         ),
         "lowest_cka": Statistic(lowest_cka, "lowest CKA of a block with itself before training"),
         "gap_order": Statistic(
-            gap_order, "exponent of the learning rate in the gap between the loss curves", pooled=True
+            gap_order, "exponent of small learning rates in the gap between the loss curves", pooled=True
         ),
     }
 )

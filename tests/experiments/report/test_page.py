@@ -1,10 +1,10 @@
 import dataclasses
 import re
-import shutil
 
 import pandas as pd
 import pytest
 
+from browsing import WIDTHS, undrawn
 from revgn.experiments.report.figures import figures
 from revgn.experiments.report.page import About, page
 from synthetic import FULL, metrics
@@ -53,48 +53,23 @@ def test_page_loads_nothing():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    quiet = ["no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"]
-    options = [f"--{name}" for name in ("no-sandbox", "disable-gpu", *quiet)]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=options)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "index.html"
     path.write_text(page(FRAME, ABOUT), encoding="utf-8")
     return path
 
 
-@pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
-def opened(request, browser, path):
+@pytest.fixture(params=WIDTHS, ids=["desktop", "phone"])
+def opened(request, open_page, path):
     """The page in a browser without network, with what it requested and what it complained about."""
-    context = browser.new_context(viewport={"width": request.param, "height": 800}, offline=True)
-    tab = context.new_page()
-    requests, complaints = [], []
-    tab.on("request", lambda request: requests.append(request.url))
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.goto(path.as_uri())
-    tab.wait_for_function(f"document.querySelectorAll('.js-plotly-plot .legend').length == {PANELS}")
-    yield tab, requests, complaints
-    context.close()
+    return open_page(path, request.param)
 
 
 def test_browser_draws_every_figure_and_asks_for_nothing_else(opened, path):
     tab, requests, complaints = opened
-    plots = tab.locator(".js-plotly-plot")
-    assert plots.count() == PANELS
-    assert all(plots.nth(index).locator(".main-svg").count() > 0 for index in range(PANELS))
-    assert all(plots.nth(index).locator(".scatterlayer .trace").count() > 0 for index in range(PANELS))
-    assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    assert tab.locator(".js-plotly-plot").count() == PANELS
+    assert undrawn(tab) == []
+    assert requests == [path.as_uri()]
     assert complaints == []
 
 

@@ -32,6 +32,7 @@ _LEGEND_LINE = 20
 _LETTERS = 44  # that a line of the legend has room for on a phone
 _FEW_DECADES = 2.0  # that a logarithmic axis spans: powers of ten alone would be too few labels
 _ONE_LABEL = 0.7  # decades, within which there may be just one of the digits 1, 2 and 5
+_MOST_MARKED = 6  # values along an x axis that each have a label
 _SYMBOL = 7  # as many letters take the place of a line's sample in the legend
 
 Looks = Mapping[str, Style]
@@ -70,7 +71,8 @@ def _plotly_curves(panel: Panel, looks: Looks | None) -> go.Figure:
     if panel.log:
         figure.update_yaxes(type="log", exponentformat="power", dtick=_ticks(panel))
     if panel.log_x:
-        figure.update_xaxes(type="log", exponentformat="power", tickvals=_values(panel))
+        few = x_values(panel)
+        figure.update_xaxes(type="log", exponentformat="power", dtick=1, tickvals=few or None)
     if panel.ticks:
         places, words = zip(*panel.ticks, strict=True)
         figure.update_xaxes(tickvals=places, ticktext=words, rangemode="normal")
@@ -92,9 +94,10 @@ def _legend_lines(panel: Panel) -> int:
     return -(-len(panel.curves) // max(1, _LETTERS // widest))
 
 
-def _values(panel: Panel) -> list[float]:
-    """Where on a logarithmic x axis there are points: few, and round numbers."""
-    return sorted({float(x) for curve in panel.curves for x in curve.x})
+def x_values(panel: Panel) -> list[float]:
+    """The values along an x axis, if they are few enough to stand below it."""
+    values = sorted({float(x) for curve in panel.curves for x in curve.x})
+    return values if len(values) <= _MOST_MARKED else []
 
 
 def _plotly_line(curve: Curve, style: Style) -> go.Scatter:

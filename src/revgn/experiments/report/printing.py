@@ -9,13 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from revgn.experiments.report.curves import Curve, thinned
-from revgn.experiments.report.drawing import BAND_OPACITY, ERROR_BARS, GRID, HEAT, MARKERS, TEXT, Looks, looks_of
+from revgn.experiments.report.drawing import (
+    BAND_OPACITY,
+    ERROR_BARS,
+    GRID,
+    HEAT,
+    MARKERS,
+    TEXT,
+    Looks,
+    looks_of,
+    x_values,
+)
 from revgn.experiments.report.palette import Style
 from revgn.experiments.report.panels import Figure, Heatmap, Panel
 
 _DPI = 110
 _DARK = 0.6  # cells of a heat map below this value have white letters
-_MOST_MARKED = 9  # values on a logarithmic axis that each have a label
 
 
 def matplotlib_figure(figure: Figure, looks: Looks | None = None) -> matplotlib.figure.Figure:
@@ -82,8 +91,7 @@ def _mark_x(axes: Axes, panel: Panel) -> None:
         axes.set_xticks(places, words)
     elif panel.log_x:
         axes.set_xscale("log")
-        values = sorted({float(x) for curve in panel.curves for x in curve.x})
-        if len(values) <= _MOST_MARKED:
+        if values := x_values(panel):
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.xaxis.set_minor_locator(NullLocator())
     elif all((curve.x % 1 == 0).all() for curve in panel.curves):  # steps and epochs

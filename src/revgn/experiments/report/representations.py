@@ -56,7 +56,7 @@ def _rows(one: tuple[Run, _Blocks], other: tuple[Run, _Blocks]) -> Iterator[dict
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, BadZipFile) as error:
         raise RunError(f"{path} cannot be read ({one_line(str(error))}); remove its folder and run it again") from error

@@ -27,6 +27,7 @@ from revgn.experiments.verdicts import judge
 PAGE = "index.html"
 CLAIMS = "claims.json"
 PICTURES = "figures"
+_INCOMPLETE = "Figures, numbers and verdicts have what diverged runs did before; the others are missing there."
 
 
 def write_report(places: Sequence[Path], out: Path) -> Path:
@@ -104,10 +105,28 @@ def _records(runs: Sequence[Run]) -> list[Record]:
 
 
 def _incomplete(runs: Sequence[Run]) -> str:
-    """A table of the runs that did not end as they should, if there are any."""
+    """Tables of the runs that did not end as they should, if there are any, and of those that were not begun."""
+    rows = _described([run for run in runs if run.record.state is not State.COMPLETE])
+    if rows.empty:
+        return ""
+    begun = rows.loc[rows["state"] != State.MISSING.value]
+    waiting = rows.loc[rows["state"] == State.MISSING.value]
+    parts = [html.paragraphs([_INCOMPLETE])]
+    parts += [html.table(begun, kind="wrapped")] if len(begun) else []
+    if len(waiting):
+        table = html.table(waiting, kind="wrapped")
+        parts.append(f"<details>\n<summary>{len(waiting):,} not started</summary>\n{table}\n</details>")
+    return "\n".join(parts)
+
+
+def _described(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row for each run, with all studies that share it."""
+    studies: dict[Path, list[str]] = {}
+    for run in runs:
+        studies.setdefault(run.record.folder, []).append(run.labels.study)
     rows = [
         {
-            "study": run.labels.study,
+            "studies": ", ".join(dict.fromkeys(studies.pop(run.record.folder))),
             "data": run.labels.dataset,
             "setting": run.labels.setting,
             "curve": run.labels.optimizer,
@@ -117,10 +136,9 @@ def _incomplete(runs: Sequence[Run]) -> str:
             "folder": run.record.folder,
         }
         for run in runs
-        if run.record.state is not State.COMPLETE
+        if run.record.folder in studies
     ]
-    explanation = "Figures, numbers and verdicts have what diverged runs did before; the others are missing there."
-    return f"{html.paragraphs([explanation])}\n{html.table(pd.DataFrame(rows), kind='wrapped')}" if rows else ""
+    return pd.DataFrame(rows)
 
 
 def _commands(runs: Sequence[Run]) -> list[str]:

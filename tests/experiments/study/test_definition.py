@@ -57,15 +57,15 @@ def grid_with(**settings):
 
 
 ERRORS = {
-    "unknown key": ({"sumary": "x"}, r"unknown setting 'sumary'; did you mean 'summary'\?"),
+    "unknown key": ({"summarry": "x"}, r"unknown setting 'summarry'; did you mean 'summary'\?"),
     "unknown scale": ({"scales": {"smok": [GRID]}}, r"unknown scale 'smok'; did you mean 'smoke'\?"),
     "no runs": ({"scales": {}}, "expected one of scales, with grids, and same_runs_as or collects"),
     "too much": ({"same_runs_as": ["ntk"]}, "expected one of scales, with grids, and same_runs_as or collects"),
     "no list": ({"scales": {"smoke": GRID}}, r"scales.smoke is .*; expected a list of grids"),
     "no names": ({"scales": {}, "collects": "ntk"}, "collects is 'ntk'; expected names of studies"),
     "misspelt key of a grid": (
-        grid_with(overides={}),
-        r"scales.smoke\[0\]: unknown setting 'overides'; did you mean 'overrides'\?",
+        grid_with(overridess={}),
+        r"scales.smoke\[0\]: unknown setting 'overridess'; did you mean 'overrides'\?",
     ),
     "missing key of a grid": ({"scales": {"smoke": [{"config": "digits"}]}}, "lacks optimizers, seeds, settings"),
     "seed twice": (grid_with(seeds=[1, 1]), r"seeds is \[1, 1\]; expected a list of whole numbers, each once"),

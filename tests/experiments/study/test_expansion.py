@@ -12,7 +12,7 @@ from revgn.experiments.study.definition import SCALES, find_study
 from revgn.experiments.study.expansion import config_of, expand, folder_of
 from revgn.experiments.study.rows import runs_of
 
-FIGURES = [name for name in shipped_studies() if name != "all"]
+FIGURES = [name for name in shipped_studies() if name not in ("all", "talk")]  # which are made of the others
 SWEPT = re.compile(r"(lr|init std|weight decay|rtol|damping|noise|batch size) ([\d.]+)$")
 
 

@@ -82,7 +82,9 @@ def loss_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, co
         column: loss, of which the mean over the last epoch is taken, or test_loss.
     """
     finals = _by_run(runs, lambda run: _final_loss(run, column))
-    return of_ratio([ours / min(theirs) for ours, theirs in _pairs(finals, optimizer, against)])
+    diverged = sum(math.isinf(loss) for (name, _), loss in finals.items() if name == optimizer)
+    note = f"diverged with {diverged} of the seeds" if diverged else ""
+    return of_ratio([ours / min(theirs) for ours, theirs in _pairs(finals, optimizer, against)], note)
 
 
 def stronger_change(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
@@ -171,7 +173,7 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
         ),
         "lowest_cka": Statistic(lowest_cka, "lowest CKA of a block with itself before training"),
         "gap_order": Statistic(
-            gap_order, "exponent of small learning rates in the gap between the loss curves", pooled=True
+            gap_order, "exponent of the learning rate in the gap between the loss curves", pooled=True
         ),
     }
 )

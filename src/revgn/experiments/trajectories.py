@@ -27,17 +27,11 @@ def gaps(runs: pd.DataFrame, optimizer: str, against: str) -> pd.DataFrame:
 
 
 def order(table: pd.DataFrame) -> float:
-    """The exponent p of gap ~ lr^p, by least squares in the logarithms; NaN for fewer than two learning rates.
-
-    Of the smaller half of the learning rates, and two at least: the theorem is about small ones, and at large ones the
-    gap cannot grow for long, as both losses lie between zero and the start.
+    """The exponent p of gap ~ lr^p, by least squares in the logarithms; NaN for fewer than three learning rates.
 
     Args:
         table: columns lr and gap, of one seed or of several.
     """
     usable = table.loc[table["gap"] > 0]
-    rates = np.unique(usable["lr"].to_numpy(dtype=np.float64))
-    if len(rates) < 2:
-        return np.nan
-    small = usable.loc[usable["lr"] <= rates[max(2, -(-len(rates) // 2)) - 1]]
-    return float(np.polyfit(np.log(small["lr"].to_numpy(dtype=np.float64)), np.log(small["gap"].to_numpy()), 1)[0])
+    rates, found = (usable[name].to_numpy(dtype=np.float64) for name in ("lr", "gap"))
+    return float(np.polyfit(np.log(rates), np.log(found), 1)[0]) if len(np.unique(rates)) > 2 else np.nan

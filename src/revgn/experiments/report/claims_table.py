@@ -68,7 +68,7 @@ def number(claim: Claim, evidence: Evidence) -> str:
 
 def _rounded(value: float) -> str:
     if math.isinf(value):
-        return "infinitely many"
+        return "infinite"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

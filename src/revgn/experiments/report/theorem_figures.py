@@ -39,9 +39,8 @@ def gap_by_learning_rate(frame: pd.DataFrame) -> Figure:
         name="gap-by-learning-rate",
         title="How far right inverses part, by learning rate",
         caption=f"Largest distance between the training loss curve of a step and that of {THEORETICAL}, relative to "
-        "the loss at the start; slopes are fitted to the smaller half of the learning rates. The theorem bounds it by "
-        "O(lr): a slope of 1, as the dotted guide has it, or more. Line: geometric mean over seeds; band: smallest to "
-        "largest.",
+        "the loss at the start, with the exponent fitted in the logarithms. The theorem bounds it by O(lr): a slope of "
+        "1, as the dotted guide has it, or more. Line: geometric mean over seeds; band: smallest to largest.",
         panels=_gap_panels(frame),
     )
 

@@ -107,7 +107,7 @@ def test_a_run_that_takes_its_process_down_goes_last_the_next_time(tiny_study, m
         with forked(lambda: run_batch(folder, deadly.batch)) as pid:
             assert os.waitpid(pid, 0)[1] == signal.SIGKILL
         assert outcome_of(folder, sound).complete == complete
-    assert outcome_of(folder, deadly).failed == "its process ended without a word: killed, or out of memory?"
+    assert outcome_of(folder, deadly).failed == "started and not ended: at work still, killed, or out of memory"
     monkeypatch.undo()
     assert run_batch(folder, deadly.batch)
     assert outcome_of(folder, deadly).failed is None

@@ -12,7 +12,7 @@ from revgn.experiments.study.rows import Row
 DONE = "done"
 """Folder of empty files, one for each batch whose runs are all complete: what snakemake makes."""
 _NOTES = "failures"
-_STARTED = "its process ended without a word: killed, or out of memory?"
+_STARTED = "started and not ended: at work still, killed, or out of memory"
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,6 @@ class Design:
 
     def _row_gram(self) -> Tensor:
         slices = self.features.slices
-        if len(slices) == 1:
-            features = self.features.block(slices[0])
-            gram = features.new_zeros(self.rows, self.rows, dtype=torch.float64)
-            _add_lower_product(features, gram)
-            return gram.add_(1.0) if self.bias else gram
         gram: Tensor | None = None
         for index, here in enumerate(slices):
             block = self.features.block(here)

@@ -1,6 +1,6 @@
 import pytest
 
-from revgn.experiments.config import parse
+from revgn.experiments.parsing import parse
 
 TINY = {
     "data": {"name_or_path": "digits", "rows": 64},

@@ -15,9 +15,9 @@ from networks import normal
 from revgn.diagnostics import linear_cka, ntk_similarity, weight_change
 from revgn.experiments import folders
 from revgn.experiments.build import build_data, build_loss, build_module
-from revgn.experiments.config import parse
 from revgn.experiments.diagnosis import KernelDiagnosis, RepresentationDiagnosis, WeightDiagnosis
 from revgn.experiments.errors import ConfigError
+from revgn.experiments.parsing import parse
 from revgn.experiments.run import run
 from revgn.experiments.table import COLUMNS, DIAGNOSTIC_COLUMNS, in_order
 

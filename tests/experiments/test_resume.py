@@ -37,7 +37,7 @@ STOPPED_CASES = {
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from revgn.experiments.config import parse, read_yaml
+    from revgn.experiments.parsing import parse, read_yaml
     from revgn.experiments.module import TrainingModule
     from revgn.experiments.run import run
 

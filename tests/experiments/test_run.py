@@ -1,4 +1,6 @@
+import itertools
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -145,6 +147,28 @@ def test_overwriting_replaces_a_run_and_nothing_else(tiny, tmp_path):
     assert len(pd.read_csv(tmp_path / folders.METRICS)) == len(metrics) == 5
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert len(list((tmp_path / folders.TENSORBOARD).glob("events*"))) == 1
+
+
+@pytest.mark.parametrize("removed", range(4))
+def test_overwriting_that_was_killed_while_it_removed_can_be_repeated(removed, tiny, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    unlink, count = Path.unlink, itertools.count()
+
+    def unlink_until_killed(path, missing_ok=False):
+        if next(count) == removed:
+            raise Killed
+        unlink(path, missing_ok=missing_ok)
+
+    run(tiny(), tmp_path, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_until_killed)
+        with pytest.raises(Killed):
+            folders.claim(tmp_path, tiny(seed=1), resume=False, overwrite=True)
+    assert folders.state_of(tmp_path) is (folders.State.COMPLETE if removed == 0 else folders.State.STARTED)
+    metrics = run(tiny(seed=1), tmp_path, progress=False, overwrite=True)
+    pd.testing.assert_frame_equal(metrics, pd.read_csv(tmp_path / folders.METRICS), check_dtype=False)
 
 
 def test_a_complete_run_is_not_run_again(tiny, tmp_path):

@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from revgn._files import write_atomically
 from revgn._names import unknown_name
-from revgn.experiments.config import RunConfig, parse
+from revgn.experiments.config import RunConfig
 from revgn.experiments.divergence import metrics_of_diverged
 from revgn.experiments.environment import environment
 from revgn.experiments.errors import ConfigError, RunError
 from revgn.experiments.folders import METRICS
+from revgn.experiments.parsing import parse
 from revgn.experiments.report.figures import figures, overview
 from revgn.experiments.report.page import About, page
 from revgn.experiments.report.printing import picture

@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from revgn._files import write_atomically
-from revgn.experiments.config import RunConfig, read_yaml
+from revgn.experiments.config import RunConfig
 from revgn.experiments.errors import FolderError
+from revgn.experiments.parsing import read_yaml
 
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
@@ -71,9 +72,9 @@ def _require_same_settings(folder: Path, config: RunConfig) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove a run's own files and what it was writing when it was killed, and nothing else."""
-    # Results first: a kill in between must not leave a run that looks complete.
-    own = (RESULTS, REPRESENTATIONS, CHECKPOINT, METRICS, CONFIG)
+    """Remove a run's own files, its settings excepted, and what it was writing when it was killed, and nothing else."""
+    # Results first, settings to be replaced later: a kill in between must leave a run, and none that looks complete.
+    own = (RESULTS, REPRESENTATIONS, CHECKPOINT, METRICS)
     for pattern in (*own, f"{TENSORBOARD}/events.out.tfevents.*", ".*.part"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import revgn
-from revgn.experiments.config import find_config, parse, read_yaml
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.shipped import shipped_studies
+from revgn.experiments.parsing import parse, read_yaml
+from revgn.experiments.shipped import find_config, shipped_studies
 from revgn.experiments.study.definition import SCALES, find_study
 from revgn.experiments.study.expansion import config_of, expand, folder_of
 from revgn.experiments.study.rows import runs_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.shipped import shipped_configs
+from revgn.experiments.shipped import find_config, shipped_configs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ class _TrainHelp(argparse.Action):
         if not namespace.config:
             parser.print_help()
             parser.exit()
-        from revgn.experiments.config import find_config, read_yaml, settings_help
+        from revgn.experiments.parsing import read_yaml, settings_help
 
         print(f"Settings of {namespace.config}; change one with --NAME VALUE.\n")
         print(settings_help(read_yaml(find_config(namespace.config))))
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     """Train as the configuration says, and tell the end in a line."""
     if not arguments.config:
         raise ConfigError(f"no CONFIG; give the path of a YAML file or one of {', '.join(shipped_configs())}")
-    from revgn.experiments.config import find_config, parse, read_yaml
+    from revgn.experiments.parsing import parse, read_yaml
     from revgn.experiments.run import run as train
 
     path = find_config(arguments.config)

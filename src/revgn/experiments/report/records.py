@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from revgn.experiments import folders
-from revgn.experiments.config import read_yaml
 from revgn.experiments.messages import one_line
+from revgn.experiments.parsing import read_yaml
 
 _NEEDED = ("step", "epoch", "seconds", "loss")
 

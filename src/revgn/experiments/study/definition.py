@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from revgn._names import unknown_name
-from revgn.experiments.config import read_yaml
 from revgn.experiments.errors import ConfigError
+from revgn.experiments.parsing import read_yaml
 from revgn.experiments.shipped import shipped_studies
 
 SCALES = {

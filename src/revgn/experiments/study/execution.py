@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from tqdm import tqdm
-
 from revgn.experiments.errors import RunError
 from revgn.experiments.study.locks import study_lock
 from revgn.experiments.study.outcomes import DONE, Outcome, forget_unfinished, is_complete, outcome_of
+from revgn.experiments.study.progress import completion
 from revgn.experiments.study.rows import Row, read_rows, runs_of, write_rows
 
 _SNAKEFILE = Path(__file__).with_name("Snakefile")
@@ -58,7 +57,7 @@ def execute(rows: Sequence[Row], folder: Path, machine: Machine, *, progress: bo
         rows: of a study at a scale; they replace those that the table has of it.
         folder: of the study.
         machine: where.
-        progress: whether to show a bar over the runs.
+        progress: whether to show a bar over the runs or, where there is no terminal, a line every minute.
 
     Returns:
         The outcome of every run in the table.
@@ -116,15 +115,12 @@ def _follow(
 ) -> int:
     """Wait for the end, showing how many runs are complete."""
     left = set(pending)
-    # A log file has no use for a bar that is drawn over and over.
-    disable = not progress or not sys.stderr.isatty()
-    with tqdm(total=total, initial=total - len(left), unit="run", disable=disable, dynamic_ncols=True) as bar:
+    with completion(total, total - len(left), shown=progress) as show:
         ended = False
         while not ended:
             ended = process.poll() is not None
-            complete = {row for row in left if is_complete(folder, row)}
-            left -= complete
-            bar.update(len(complete))
+            left = {row for row in left if not is_complete(folder, row)}
+            show(total - len(left))
             if not ended:
                 time.sleep(_POLL_SECONDS)
     return process.wait()

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from revgn._names import unknown_name
-from revgn.experiments.config import RunConfig, find_config, parse, read_yaml
+from revgn.experiments.config import RunConfig
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.shipped import CONFIGS
+from revgn.experiments.parsing import parse, read_yaml
+from revgn.experiments.shipped import CONFIGS, find_config
 from revgn.experiments.study.definition import SCALES, Grid, Overrides, Study, find_study
 from revgn.experiments.study.rows import Row, runs_of
 

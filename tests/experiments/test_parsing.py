@@ -6,10 +6,10 @@ import yaml
 
 import revgn
 from revgn.experiments.build import build_data, build_loss, build_module
-from revgn.experiments.config import find_config, parse, read_yaml, settings_help
 from revgn.experiments.errors import ConfigError
 from revgn.experiments.kinds import OPTIMIZER
-from revgn.experiments.shipped import shipped_configs
+from revgn.experiments.parsing import parse, read_yaml, settings_help
+from revgn.experiments.shipped import find_config, shipped_configs
 
 SMALL = {
     "data": {"name_or_path": "digits", "rows": 64},

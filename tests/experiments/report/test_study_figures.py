@@ -165,6 +165,15 @@ def test_sweep_is_drawn_over_its_values(frame):
     np.testing.assert_allclose(adam.mean, ends.groupby("setting", sort=True)["test_accuracy"].mean())
 
 
+@pytest.mark.parametrize("final", [sweep.final_training_loss, sweep.final_test_loss, sweep.final_test_accuracy])
+def test_diverged_runs_have_no_place_in_a_sweep(frame, final):
+    swept = of(frame, "learning-rate").copy()
+    diverged = (swept["optimizer"] == "Adam") & (swept["setting"] == "lr 1") & (swept["step"] == 4)
+    swept.loc[diverged, ["loss", "test_loss", "test_accuracy"]] = np.nan
+    (panel,) = final(swept).panels
+    np.testing.assert_allclose(curve(panel, "Adam").x, [0.01, 0.1])
+
+
 def test_settings_without_a_number_stand_beside_those_with_one(frame):
     (batches,) = sweep.final_training_loss(of(frame, "batch-size")).panels
     assert [words for _, words in batches.ticks] == ["16", "64", "full batch"]

@@ -38,7 +38,7 @@ def test_exactness_is_the_share_of_exact_steps_and_the_worst_defect():
     assert row["exact"] == 75.0
     assert row["defect"] == 0.5
     assert of(frame)["exact"].isna().all()
-    assert any("75 % of the 12 Gauss-Newton steps" in sentence for sentence in findings(frame)[FULL])
+    assert "Steps that were exact, and the worst defect: GaussNewton 75 % of 12, 5.0e-01." in findings(frame)[FULL]
 
 
 def test_sentences_follow_from_the_data():
@@ -60,7 +60,16 @@ def test_diverged_runs_are_named_and_counted(value):
     frame.loc[(frame["optimizer"] == "SGD") & (frame["seed"] == 43) & (frame["epoch"] > 5), "loss"] = value
     assert findings(frame)[FULL][-1] == "Ended without a finite loss: 1 run(s) of SGD."
     numbers = final_numbers(frame).set_index(["setting", "optimizer"])
-    assert "1 never" in numbers.loc[(FULL, "SGD"), "training loss"]
+    for column in ("training loss", "test accuracy (%)"):
+        assert "1 without a finite loss" in numbers.loc[(FULL, "SGD"), column]
+
+
+def test_numbers_on_test_rows_from_before_a_run_diverged_are_not_its_last():
+    frame = metrics(seeds=(42, 43))
+    diverged = (frame["optimizer"] == "SGD") & (frame["seed"] == 43)
+    whole = of(frame, "SGD")["test_accuracy"]
+    frame.loc[diverged & (frame["epoch"] > 5), "loss"] = np.inf
+    assert of(frame, "SGD")["test_accuracy"].tolist() == pytest.approx([whole.iloc[0], np.nan], nan_ok=True)
 
 
 def test_table_gives_mean_and_range_over_seeds():

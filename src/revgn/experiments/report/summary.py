@@ -14,6 +14,7 @@ TARGET_LOSS = 1e-2
 
 _NONE = "\N{EN DASH}"
 _RUN = ["setting", "optimizer", "seed"]
+_ON_TEST_ROWS = ("test_loss", "test_accuracy", "test_r2")
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
@@ -24,7 +25,8 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns setting, optimizer, seed; steps; seconds; loss (the mean over the last epoch, each before its step; NaN
-        where it is not finite); test_loss, test_accuracy (in percent) and test_r2 (the last ones); target_steps and
+        where it is not finite); test_loss, test_accuracy (in percent) and test_r2 (the last ones; NaN if the loss is,
+        as then they are from before the end); target_steps and
         target_seconds (at the end of the first epoch whose loss is at most `TARGET_LOSS`; NaN if none is); loss_change
         (median over all steps, in percent); defect (the worst); exact (percent of the steps).
     """
@@ -36,12 +38,13 @@ def _summary(run: pd.DataFrame) -> dict[str, Any]:
     epochs = run.groupby("epoch").agg(loss=("loss", "mean"), step=("step", "last"), seconds=("seconds", "last"))
     reached = epochs[epochs["loss"] <= TARGET_LOSS]
     loss = _last(epochs["loss"])
+    ended = math.isfinite(loss)
     return {
         **run[_RUN].iloc[0].to_dict(),
         "steps": _last(run["step"]),
         "seconds": _last(run["seconds"]),
-        "loss": loss if math.isfinite(loss) else math.nan,
-        **{name: _last(recorded(run, name).dropna()) for name in ("test_loss", "test_accuracy", "test_r2")},
+        "loss": loss if ended else math.nan,
+        **{name: _last(recorded(run, name).dropna()) if ended else math.nan for name in _ON_TEST_ROWS},
         "target_steps": float(reached["step"].min()),
         "target_seconds": float(reached["seconds"].min()),
         "loss_change": float((100 * (recorded(run, "loss_after") - run["loss"]) / run["loss"]).median()),
@@ -126,13 +129,12 @@ def _change(runs: pd.DataFrame) -> str:
 
 def _exactness(runs: pd.DataFrame) -> str:
     known = runs.dropna(subset="exact")
-    if known.empty:
-        return ""
-    share = float(np.average(known["exact"], weights=known["steps"]))
-    return (
-        f"{share:.3g} % of the {known['steps'].sum():,.0f} Gauss-Newton steps were exact; "
-        f"the worst defect was {known['defect'].max():.1e}."
-    )
+    return "" if known.empty else f"Steps that were exact, and the worst defect: {_each(known, _exact)}."
+
+
+def _exact(runs: pd.DataFrame) -> str:
+    share = float(np.average(runs["exact"], weights=runs["steps"]))
+    return f"{share:.3g} % of {runs['steps'].sum():,.0f}, {runs['defect'].max():.1e}"
 
 
 def _failures(runs: pd.DataFrame) -> str:
@@ -175,18 +177,24 @@ def _numbers(runs: pd.DataFrame) -> dict[str, Any]:
         "test R2": _range(runs["test_r2"], ".3f"),
         "steps": _range(runs["steps"], ",.0f"),
         "seconds": _range(runs["seconds"], ".1f"),
-        f"steps to loss {TARGET_LOSS:g}": _range(runs["target_steps"], ",.0f"),
-        f"seconds to loss {TARGET_LOSS:g}": _range(runs["target_seconds"], ".2f"),
+        f"steps to loss {TARGET_LOSS:g}": _range(runs["target_steps"], ",.0f", missing="never"),
+        f"seconds to loss {TARGET_LOSS:g}": _range(runs["target_seconds"], ".2f", missing="never"),
         "median loss change (%)": _range(runs["loss_change"], "+.1f"),
         "worst defect": _range(runs["defect"], ".1e", pd.Series.max),
         "exact steps (%)": _range(runs["exact"], ".3g"),
     }
 
 
-def _range(values: pd.Series, form: str, middle: Callable[[pd.Series], float] = pd.Series.mean) -> str:
+def _range(
+    values: pd.Series,
+    form: str,
+    middle: Callable[[pd.Series], float] = pd.Series.mean,
+    *,
+    missing: str = "without a finite loss",
+) -> str:
     known = values.dropna()
     if known.empty:
         return _NONE
     low, mean, high = (format(value, form) for value in (known.min(), middle(known), known.max()))
-    missing = f", {len(values) - len(known)} never" if len(known) < len(values) else ""
-    return mean + missing if low == high else f"{mean} ({low} to {high}{missing})"
+    others = f", {len(values) - len(known)} {missing}" if len(known) < len(values) else ""
+    return mean + others if low == high else f"{mean} ({low} to {high}{others})"

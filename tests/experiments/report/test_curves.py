@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from revgn.experiments.report.curves import SMALLEST, by_epoch, curves
+from revgn.experiments.epochs import by_epoch
+from revgn.experiments.report.curves import SMALLEST, curves
 from revgn.experiments.report.palette import styles
 from synthetic import FULL, MINI, OPTIMIZERS, metrics
 

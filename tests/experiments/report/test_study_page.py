@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from browsing import WIDTHS, undrawn
+from revgn.experiments.claims.verdicts import Verdict
 from revgn.experiments.cli import main
 from revgn.experiments.errors import RunError
 from revgn.experiments.report import study_page
 from revgn.experiments.report.study_page import write_report
-from revgn.experiments.verdicts import Verdict
 from study_folders import Runs, diagnosed, every_study, metrics_of_run, settings_of, write_run
 
 STUDIES = ("full-batch", "ntk", "cka", "exactness", "theorem", "learning-rate", "regression")

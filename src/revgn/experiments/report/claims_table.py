@@ -8,10 +8,10 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from revgn.experiments.claims import Claim
-from revgn.experiments.evidence import Evidence
+from revgn.experiments.claims.definition import Claim
+from revgn.experiments.claims.evidence import Evidence
+from revgn.experiments.claims.verdicts import Judgement, Verdict
 from revgn.experiments.report import html
-from revgn.experiments.verdicts import Judgement, Verdict
 
 _ICONS = {Verdict.REPRODUCED: "\N{CHECK MARK}", Verdict.NOT_REPRODUCED: "\N{BALLOT X}", Verdict.INCONCLUSIVE: "?"}
 _INTRODUCTION = (

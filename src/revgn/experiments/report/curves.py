@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from revgn.experiments.epochs import Reduction, by_epoch
+
 SMALLEST = 1e-16
 """Where curves on logarithmic axes end: what is smaller, an exact 0 among it, is drawn here."""
 MOST_POINTS = 400
 """Of a curve; more than a screen can show apart would only make pages large and slow."""
 
-Reduction = Literal["mean", "median", "max", "last"]
 Axis = Literal["step", "epoch", "seconds", "time"]
 
 
@@ -44,31 +45,6 @@ class Curve:
     def legend(self) -> str:
         """The name as the legend has it."""
         return f"{self.name} ({self.note})" if self.note else self.name
-
-
-def by_epoch(
-    frame: pd.DataFrame, column: str, reduction: Reduction = "mean", *, also: tuple[str, ...] = ()
-) -> pd.DataFrame:
-    """One row per run and epoch: `column` reduced over the epoch's steps, at its last step, epoch and second.
-
-    In full-batch runs, where an epoch is a step, this is the column itself; in mini-batch runs it takes out the
-    difference between one mini-batch and the next. Steps without a finite value take no part; "last" is the last that
-    has one.
-
-    Args:
-        frame: metrics, one row per step, with columns setting, optimizer and seed.
-        column: which of them.
-        reduction: over the steps of an epoch.
-        also: other columns, of which the last value in the epoch is kept.
-
-    Returns:
-        Columns setting, optimizer, seed, epoch, step, seconds, value and those of `also`, for the epochs with a value.
-    """
-    finite = frame.assign(value=frame[column].astype(float).where(np.isfinite(frame[column].astype(float))))
-    epochs = finite.groupby(["setting", "optimizer", "seed", "epoch"], sort=False, as_index=False)
-    kept = {name: (name, "last") for name in ("step", "seconds", *also)}
-    reduced = epochs.agg(**kept, value=("value", reduction))
-    return reduced.dropna(subset="value")
 
 
 def curves(

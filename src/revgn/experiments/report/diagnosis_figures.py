@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from revgn.experiments.report.curves import Axis, Reduction
+from revgn.experiments.epochs import Reduction
+from revgn.experiments.report.curves import Axis
 from revgn.experiments.report.figures import FLOAT32_EXACT, LOG_SPREAD, SPREAD
 from revgn.experiments.report.panels import Figure, Heatmap, Line, Panel, panels, recorded
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from revgn.experiments.report.curves import Axis, Curve, Reduction, curves
+from revgn.experiments.epochs import Reduction
+from revgn.experiments.report.curves import Axis, Curve, curves
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pandas as pd
 
 from revgn._files import write_atomically
 from revgn.experiments import folders
-from revgn.experiments.claims import load_claims
+from revgn.experiments.claims.definition import load_claims
+from revgn.experiments.claims.verdicts import judge
 from revgn.experiments.errors import RunError
 from revgn.experiments.report import html
 from revgn.experiments.report.chapters import Chapter, chapter_section, chapters_of
@@ -22,7 +23,6 @@ from revgn.experiments.report.panels import Figure
 from revgn.experiments.report.printing import pictures
 from revgn.experiments.report.records import Record, State
 from revgn.experiments.report.settings import environment_of, shared_settings
-from revgn.experiments.verdicts import judge
 
 PAGE = "index.html"
 CLAIMS = "claims.json"

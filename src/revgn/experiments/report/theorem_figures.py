@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 
+from revgn.experiments.claims.trajectories import gaps, order
 from revgn.experiments.report.curves import Curve
 from revgn.experiments.report.figures import LOG_SPREAD
 from revgn.experiments.report.panels import Figure, Panel, panels
-from revgn.experiments.trajectories import gaps, order
 
 THEORETICAL = "J^+ (dense)"
 """Label of the theoretical step, which the others are compared with."""

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from revgn.experiments import statistics
-from revgn.experiments.statistics import STATISTICS
-from revgn.experiments.trajectories import gaps, order
+from revgn.experiments.claims import statistics
+from revgn.experiments.claims.statistics import STATISTICS
+from revgn.experiments.claims.trajectories import gaps, order
 from study_folders import SEEDS, diagnosed, metrics_of_run
 
 GN, ADAM, SGD = "GN exact", "Adam", "SGD"

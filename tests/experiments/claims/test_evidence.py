@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revgn.experiments.evidence import of_mean, of_ratio, of_spreads
+from revgn.experiments.claims.evidence import of_mean, of_ratio, of_spreads
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=6)
 

@@ -7,9 +7,9 @@ from enum import Enum
 
 import pandas as pd
 
-from revgn.experiments.claims import Claim
-from revgn.experiments.evidence import Evidence
-from revgn.experiments.statistics import STATISTICS
+from revgn.experiments.claims.definition import Claim
+from revgn.experiments.claims.evidence import Evidence
+from revgn.experiments.claims.statistics import STATISTICS
 
 FEWEST_SEEDS = 3
 

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from revgn.experiments.claims import SHIPPED, Claim, load_claims
+from revgn.experiments.claims.definition import SHIPPED, Claim, load_claims
+from revgn.experiments.claims.evidence import Evidence
+from revgn.experiments.claims.verdicts import Verdict, decide, judge
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.evidence import Evidence
-from revgn.experiments.verdicts import Verdict, decide, judge
 from study_folders import SEEDS, metrics_of_run
 
 GOOD = {

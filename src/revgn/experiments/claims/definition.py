@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from revgn._names import unknown_name
+from revgn.experiments.claims.statistics import STATISTICS, Statistic
 from revgn.experiments.errors import ConfigError
 from revgn.experiments.messages import one_line
-from revgn.experiments.statistics import STATISTICS, Statistic
 
 SHIPPED = Path(__file__).with_name("claims.yaml")
 OTHERS = "others"

@@ -13,9 +13,9 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from revgn.experiments.evidence import Evidence, of_mean, of_ratio, of_spreads
-from revgn.experiments.report.curves import by_epoch
-from revgn.experiments.trajectories import gaps, order
+from revgn.experiments.claims.evidence import Evidence, of_mean, of_ratio, of_spreads
+from revgn.experiments.claims.trajectories import gaps, order
+from revgn.experiments.epochs import by_epoch
 
 PerRun = Callable[[pd.DataFrame], float]
 

@@ -1,0 +1,1 @@
+"""The claims of the talk, the statistics that decide them, and the verdicts."""

@@ -149,7 +149,7 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {
         "speedup": Statistic(
             speedup,
-            "{by} that the soonest of the others takes to {fraction:g} of the first training loss, over its own",
+            "{by} after which the soonest of the others is down to {fraction:g} of the first training loss, over its own",
             "times",
         ),
         "spread_ratio": Statistic(

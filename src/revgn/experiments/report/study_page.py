@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from revgn._files import write_atomically
 from revgn.experiments import folders
@@ -56,7 +57,9 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
     looks = styles(list(dict.fromkeys(run.labels.optimizer for run in runs)))
     write_atomically(out / folders.METRICS, metrics.to_csv(index=False))
     write_atomically(out / CLAIMS, claims_json(claims, judgements))
-    for figure in (figure for chapter in chapters for figure in chapter.figures):
+    figures = [figure for chapter in chapters for figure in chapter.figures]
+    shown = tqdm(figures, desc="pictures", unit="figure", disable=None, dynamic_ncols=True)  # None: on terminals only
+    for figure in shown:
         _write_pictures(figure, out / PICTURES, looks)
     commands = [*_commands(runs), f"revgn report {' '.join(map(str, places))} --out {out}"]
     page = _page(runs, chapters, claims_section(claims, judgements), commands, looks)

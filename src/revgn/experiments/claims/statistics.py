@@ -149,7 +149,8 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {
         "speedup": Statistic(
             speedup,
-            "{by} after which the soonest of the others is down to {fraction:g} of the first training loss, over its own",
+            "{by} after which the soonest of the others is down to {fraction:g} of the first training loss, over its "
+            "own",
             "times",
         ),
         "spread_ratio": Statistic(

@@ -7,7 +7,9 @@ from matplotlib import image
 from revgn.experiments.report import figures as figures_module
 from revgn.experiments.report.drawing import plotly_figure
 from revgn.experiments.report.figures import LARGEST_CHANGE, figures, overview
+from revgn.experiments.report.panels import LARGEST_RISE
 from revgn.experiments.report.printing import matplotlib_figure, picture
+from revgn.experiments.report.training_figures import loss_on_test_rows
 from synthetic import FULL, MINI, OPTIMIZERS, metrics
 
 FRAME = metrics()
@@ -118,3 +120,18 @@ def test_clicking_the_legend_takes_the_band_along():
 def test_steps_and_epochs_are_counted_in_whole_numbers():
     for axes in matplotlib_figure(FIGURES["test-accuracy"]).axes:
         assert all(tick % 1 == 0 for tick in axes.get_xticks())
+
+
+@pytest.mark.parametrize(("make", "column"), [(figures_module.loss_by_step, "loss"), (loss_on_test_rows, "test_loss")])
+def test_a_diverging_run_leaves_room_for_the_others(make, column):
+    frame = metrics()
+    sgd = (frame["setting"] == FULL) & (frame["optimizer"] == "SGD")
+    frame.loc[sgd & (frame["step"] == 8), column] = 1e30
+    frame.loc[sgd & (frame["step"] > 8), column] = np.inf
+    full = next(panel for panel in make(frame).panels if panel.title == FULL)
+    most = LARGEST_RISE * frame.loc[frame["setting"] == FULL].groupby(["optimizer", "seed"])[column].first().max()
+    drawn = {curve.name: curve for curve in full.curves}
+    assert drawn["SGD"].mean[-1] == pytest.approx(most)
+    assert drawn["SGD"].x[-1] == 8  # what is not finite is not drawn
+    before = {curve.name: curve for curve in make(metrics()).panels[0].curves}
+    np.testing.assert_array_equal(drawn["Adam"].mean, before["Adam"].mean)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from revgn.experiments.report.curves import SMALLEST
-from revgn.experiments.report.panels import Figure, Line, panels
+from revgn.experiments.report.panels import LARGEST_RISE, Figure, Line, bounded, panels
 
 LARGEST_CHANGE = 100.0
 """Percent: losses that rise by more are drawn at this height, lest one bad step flatten all the others."""
@@ -35,8 +35,8 @@ def loss_by_step(frame: pd.DataFrame) -> Figure:
     return Figure(
         name="training-loss-by-step",
         title="Training loss by step",
-        caption=f"Loss on the rows of each step, before it. {EPOCH_MEANS} {LOG_SPREAD}",
-        panels=panels(frame, "loss", "optimizer step", "training loss", log=True),
+        caption=f"Loss on the rows of each step, before it. {EPOCH_MEANS} {LOSS_SPREAD}",
+        panels=panels(bounded(frame, "loss"), "loss", "optimizer step", "training loss", log=True),
     )
 
 
@@ -46,8 +46,10 @@ def loss_by_seconds(frame: pd.DataFrame) -> Figure:
         name="training-loss-by-seconds",
         title="Training loss by wall-clock time",
         caption="The same against the time spent training, evaluation left out. Seeds are aligned by step and drawn at "
-        f"their mean time there. {LOG_SPREAD}",
-        panels=panels(frame, "loss", "training time (seconds)", "training loss", axis="seconds", log=True),
+        f"their mean time there. {LOSS_SPREAD}",
+        panels=panels(
+            bounded(frame, "loss"), "loss", "training time (seconds)", "training loss", axis="seconds", log=True
+        ),
     )
 
 
@@ -113,4 +115,6 @@ def overview(frame: pd.DataFrame) -> Figure:
 
 EPOCH_MEANS = "For mini-batches the mean over the steps of the epoch."
 SPREAD = "Line: mean over seeds; band: smallest to largest."
-LOG_SPREAD = f"Line: geometric mean over seeds; band: smallest to largest; values below {SMALLEST:g} are drawn there."
+_GEOMETRIC = "Line: geometric mean over seeds; band: smallest to largest"
+LOG_SPREAD = f"{_GEOMETRIC}; values below {SMALLEST:g} are drawn there."
+LOSS_SPREAD = f"{_GEOMETRIC}; values below {SMALLEST:g} or above {LARGEST_RISE:g} times the first are drawn there."

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from revgn.experiments.epochs import Reduction
 from revgn.experiments.report.curves import Axis, Curve, curves
 
+LARGEST_RISE = 100.0
+"""Losses are drawn up to so many times those at the start, lest a diverging run flatten all the others."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -85,6 +88,15 @@ class Figure:
 def recorded(frame: pd.DataFrame, column: str) -> pd.Series:
     """A column as numbers; NaN throughout where these runs did not record it."""
     return frame[column].astype(float) if column in frame else pd.Series(np.nan, index=frame.index)
+
+
+def bounded(frame: pd.DataFrame, loss: str) -> pd.DataFrame:
+    """The same metrics with finite losses of at most `LARGEST_RISE` times the largest first one of the setting."""
+    values = recorded(frame, loss)
+    finite = values.where(np.isfinite(values))
+    first = finite.groupby([frame["setting"], frame["optimizer"], frame["seed"]]).transform("first")
+    most = LARGEST_RISE * first.groupby(frame["setting"]).transform("max")
+    return frame.assign(**{loss: values.where(~(finite > most), most)})
 
 
 def panels(

@@ -1,0 +1,58 @@
+"""What is committed under results/ is what the code of today makes of its metrics, and what its README says."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from revgn.experiments.claims.definition import load_claims
+from revgn.experiments.claims.verdicts import judge
+from revgn.experiments.report.claims_table import claims_json, number
+
+RESULTS = Path(__file__).parents[1] / "results"
+CPU = RESULTS / "cpu"
+STUDIES = ("full-batch", "mini-batch", "ntk", "cka", "theorem", "exactness")
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    return pd.read_csv(CPU / "metrics.csv.gz", low_memory=False)
+
+
+@pytest.fixture(scope="module")
+def judgements(metrics):
+    return judge(metrics, load_claims())
+
+
+def test_every_study_has_three_seeds_of_every_optimizer(metrics):
+    runs = metrics.groupby(["study", "setting", "optimizer"])["seed"].nunique()
+    assert set(STUDIES) <= set(metrics["study"])
+    assert (runs == 3).all()
+
+
+def test_verdicts_follow_from_the_metrics(judgements):
+    assert json.loads(claims_json(load_claims(), judgements)) == json.loads((CPU / "claims.json").read_text("utf-8"))
+
+
+def test_readme_has_every_verdict(judgements):
+    said = (RESULTS / "README.md").read_text("utf-8")
+    rows = [line.split(" | ") for line in said.splitlines() if re.match(r"\|.*(reproduced|inconclusive)", line)]
+    expected = [
+        [
+            f"| {each.claim.claim}",
+            ", ".join(filter(None, (each.dataset, each.setting))),
+            each.optimizer,
+            number(each.claim, each.evidence),
+            f"{each.verdict.value} |",
+        ]
+        for each in judgements
+    ]
+    assert rows == expected
+
+
+def test_the_page_is_whole_and_speaks_of_no_machine():
+    page = (CPU / "index.html").read_text("utf-8")
+    assert page.rstrip().endswith("</html>")
+    assert not re.search(r"/(home|root|tmp|work)/", page)

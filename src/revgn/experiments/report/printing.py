@@ -81,7 +81,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Looks | None) -> None:
     _mark_x(axes, panel)
     axes.grid(color=GRID)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(framealpha=0.8, edgecolor="none")
 
 
 def _mark_x(axes: Axes, panel: Panel) -> None:

@@ -169,12 +169,3 @@ def test_what_cannot_be_compared_is_said():
 
 def test_metrics_without_a_scale_are_judged_too():
     assert len(judge(frame(5.0).drop(columns="scale"), [claim()])) == 2
-
-
-def test_runs_without_a_diagnosis_have_no_verdict_on_claims_that_need_it():
-    kernel = claim(statistic="kernel_similarity", at_least=True, threshold=0.9, against=(), of=("GN exact",))
-    recorded = frame(5.0).assign(ntk_similarity=0.95, setting="full batch")
-    both = pd.concat([frame(5.0), recorded], ignore_index=True)
-    (only,) = judge(both, [kernel])
-    assert (only.setting, only.verdict) == ("full batch", Verdict.REPRODUCED)
-    assert judge(frame(5.0), [kernel]) == []

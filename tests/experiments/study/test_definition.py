@@ -63,6 +63,10 @@ ERRORS = {
     "too much": ({"same_runs_as": ["ntk"]}, "expected one of scales, with grids, and same_runs_as or collects"),
     "no list": ({"scales": {"smoke": GRID}}, r"scales.smoke is .*; expected a list of grids"),
     "no names": ({"scales": {}, "collects": "ntk"}, "collects is 'ntk'; expected names of studies"),
+    "settings of nobody": (
+        {"settings": ["full batch"]},
+        "settings chooses among those of other studies; give same_runs",
+    ),
     "misspelt key of a grid": (
         grid_with(overridess={}),
         r"scales.smoke\[0\]: unknown setting 'overridess'; did you mean 'overrides'\?",

@@ -54,7 +54,10 @@ def values_of(config):
 
 def test_the_diagnosed_studies_look_at_the_runs_of_full_batch_and_mini_batch(everything):
     folders = {name: {row.folder for row in everything if row.study == name} for name in FIGURES}
-    trained = folders["full-batch"] | folders["mini-batch"]
+    settings = ("full batch", "mini-batches")
+    trained = {
+        row.folder for row in everything if row.study in {"full-batch", "mini-batch"} and row.setting in settings
+    }
     for name in ("ntk", "cka", "weights", "exactness"):
         assert folders[name] == trained
     for row in everything:
@@ -179,3 +182,15 @@ def test_studies_that_lead_in_a_circle_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="study circle leads back to"):
         expand(str(path), "smoke")
     assert find_study(str(path)).same_runs_as == (str(path),)
+
+
+def test_a_study_can_look_at_some_panels_of_others(define, tmp_path):
+    of_others = define(settings={"short": {}, "long": {"epochs": 6}})
+    path = tmp_path / "look.yaml"
+    path.write_text(f"summary: a closer look\nsame_runs_as: [{of_others}]\nsettings: [long]\n")
+    rows = expand(str(path), "smoke")
+    assert {(row.study, row.setting) for row in rows} == {("look", "long")}
+    assert {row.folder for row in rows} == {row.folder for row in expand(of_others, "smoke") if row.setting == "long"}
+    path.write_text(path.read_text().replace("[long]", "[lomg]"))
+    with pytest.raises(ConfigError, match=r"study look: unknown setting 'lomg'; did you mean 'long'\?"):
+        expand(str(path), "smoke")

@@ -137,19 +137,12 @@ class Statistic:
         says: what it is, for a table; its arguments may stand in it.
         unit: of the number.
         pooled: whether it takes all settings of a study together.
-        needs: what the columns begin with that a diagnosis must have recorded; empty for what every run records.
     """
 
     function: Callable[..., Evidence]
     says: str
     unit: str = ""
     pooled: bool = False
-    needs: str = ""
-
-    def applies_to(self, runs: pd.DataFrame) -> bool:
-        """Whether any of the runs recorded what it needs."""
-        needed = [name for name in runs if str(name).startswith(self.needs)]
-        return bool(runs[needed].notna().to_numpy().any())
 
 
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
@@ -175,16 +168,11 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
         "accuracy_gap": Statistic(
             accuracy_gap, "final test accuracy of the best of the others, less its own", "points"
         ),
-        "kernel_similarity": Statistic(
-            kernel_similarity, "similarity of the last tangent kernel to the first", needs="ntk_similarity"
-        ),
+        "kernel_similarity": Statistic(kernel_similarity, "similarity of the last tangent kernel to the first"),
         "kernel_change_ratio": Statistic(
-            kernel_change_ratio,
-            "change of the tangent kernel, over the least of the others'",
-            "times",
-            needs="ntk_similarity",
+            kernel_change_ratio, "change of the tangent kernel, over the least of the others'", "times"
         ),
-        "lowest_cka": Statistic(lowest_cka, "lowest CKA of a block with itself before training", needs="cka_"),
+        "lowest_cka": Statistic(lowest_cka, "lowest CKA of a block with itself before training"),
         "gap_order": Statistic(
             gap_order, "exponent of the learning rate in the gap between the loss curves", pooled=True
         ),

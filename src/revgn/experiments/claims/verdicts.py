@@ -79,8 +79,6 @@ def _judge(runs: pd.DataFrame, claim: Claim) -> Iterator[Judgement]:
     runs = runs.loc[runs["setting"].isin(claim.settings)] if claim.settings else runs
     keys = ["scale", "dataset"] if statistic.pooled else ["scale", "dataset", "setting"]
     for _, group in runs.groupby(keys, sort=False):
-        if not statistic.applies_to(group):
-            continue
         present = [str(name) for name in group["optimizer"].unique()]
         against = [name for name in claim.against if name in present]
         about = [name for name in claim.of or present if name in present and name not in claim.against]

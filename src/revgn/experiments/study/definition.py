@@ -12,9 +12,9 @@
             GN exact: {}
             Adam: {optimizer: Adam, optimizer.lr: 0.003}
 
-In place of `scales`, a study that looks at the runs of others says `same_runs_as: [full-batch, mini-batch]`, and one
-that is nothing but a collection of others `collects: [full-batch, theorem]`. What several grids need can be kept under
-`anchors`, which is for YAML alone.
+In place of `scales`, a study that looks at the runs of others says `same_runs_as: [full-batch, mini-batch]`, and by
+`settings: [full batch]` at which of their panels if not at all; one that is nothing but a collection of others says
+`collects: [full-batch, theorem]`. What several grids need can be kept under `anchors`, which is for YAML alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,6 +69,7 @@ class Study:
         name, summary: what to call it, and a line about it.
         scales: its own runs, by scale.
         same_runs_as: studies whose runs answer this question too.
+        settings: the panels of theirs that do; empty for all.
         collects: studies that this one is made of.
     """
 
@@ -76,6 +77,7 @@ class Study:
     summary: str
     scales: Mapping[str, tuple[Grid, ...]]
     same_runs_as: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     collects: tuple[str, ...] = ()
 
 
@@ -100,18 +102,21 @@ def find_study(name_or_path: str) -> Study:
 
 
 def _study(name: str, settings: Mapping[str, Any]) -> Study:
-    _require_keys("the study", settings, {"summary"}, {"scales", "same_runs_as", "collects", "anchors"})
+    _require_keys("the study", settings, {"summary"}, {"scales", "same_runs_as", "settings", "collects", "anchors"})
     others, collected = (
         tuple(_typed(key, settings.get(key, []), _strings, "names of studies")) for key in ("same_runs_as", "collects")
     )
     scales = _typed("scales", settings.get("scales", {}), _mapping, "grids by scale")
     if sum(map(bool, (scales, others, collected))) != 1:
         raise ConfigError("expected one of scales, with grids, and same_runs_as or collects, with names of studies")
+    panels = tuple(_typed("settings", settings.get("settings", []), _strings, "names of settings"))
+    if panels and not others:
+        raise ConfigError("settings chooses among those of other studies; give same_runs_as too, or leave it out")
     for scale in scales:
         if scale not in SCALES:
             raise ConfigError(unknown_name("scale", scale, SCALES))
     grids = {scale: tuple(_grids(f"scales.{scale}", value)) for scale, value in scales.items()}
-    return Study(name, str(settings["summary"]), grids, others, collected)
+    return Study(name, str(settings["summary"]), grids, others, panels, collected)
 
 
 def _grids(where: str, value: Any) -> Sequence[Grid]:

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -73,9 +73,19 @@ def _cells(study: Study, scale: str, path: tuple[str, ...]) -> Iterator[_Cell]:
     for other in (*study.collects, *study.same_runs_as):
         if other in path:
             raise ConfigError(f"study {study.name} leads back to {other}; name studies that have runs of their own")
-        for cell in _cells(find_study(other), scale, (*path, other)):
-            # What is collected keeps its name; what is looked at from another side gets this one's.
-            yield cell if study.collects else _Cell(replace(cell.row, study=study.name), cell.share)
+    for other in study.collects:
+        yield from _cells(find_study(other), scale, (*path, other))
+    looked_at = [cell for other in study.same_runs_as for cell in _cells(find_study(other), scale, (*path, other))]
+    _require_settings(study, {cell.row.setting for cell in looked_at})
+    for cell in looked_at:
+        if not study.settings or cell.row.setting in study.settings:
+            yield _Cell(replace(cell.row, study=study.name), cell.share)
+
+
+def _require_settings(study: Study, known: Collection[str]) -> None:
+    for setting in study.settings:
+        if known and setting not in known:
+            raise ConfigError(f"study {study.name}: {unknown_name('setting', setting, known)}")
 
 
 def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:

@@ -1,6 +1,6 @@
 """What the runs of a report were set to, and what they ran on: what they share, and what tells them apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,21 +10,30 @@ from revgn.experiments.report.html import NOTHING
 
 _PER_RUN = ("seed",)
 _DATE = "date"
+_ABSENT = object()
 
 
 def shared_settings(runs: Iterable[Run]) -> dict[str, str]:
-    """The settings that have one value in all these runs, seeds aside."""
+    """The settings, seeds aside, that have one value in all these runs.
+
+    An argument of a class counts as shared if all runs of that class have it and no other value: what Adam does not
+    take tells no runs apart.
+    """
     known = [run.record.settings for run in runs if run.record.settings]
     names = dict.fromkeys(name for settings in known for name in settings if name not in _PER_RUN)
-    return {
-        name: _shown(known[0][name])
-        for name in names
-        if all(name in settings and settings[name] == known[0][name] for settings in known)
-    }
+    found = {name: _values_where_possible(name, known) for name in names}
+    return {name: _shown(values[0]) for name, values in found.items() if all(value == values[0] for value in values)}
+
+
+def _values_where_possible(name: str, known: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Of all runs whose class, if it is a class that the setting belongs to, takes it; `_ABSENT` if not given."""
+    home = name.rpartition(".")[0]
+    classes = {settings.get(home) for settings in known if name in settings}
+    return [settings.get(name, _ABSENT) for settings in known if settings.get(home) in classes]
 
 
 def differing_settings(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each curve of each panel: its seeds, and the settings in which these rows differ."""
+    """A row for each curve of each panel: its seeds, and the settings that have several values among these rows."""
     known = [run for run in runs if run.record.settings]
     shared = {*shared_settings(known), *_PER_RUN}
     rows: dict[tuple[str, str, str], dict[str, str]] = {}

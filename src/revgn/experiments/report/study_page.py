@@ -79,7 +79,7 @@ def _page(runs: Sequence[Run], chapters: Sequence[Chapter], claims: str, command
         html.section("claims", "Claims", claims) if claims else "",
         html.section("incomplete", "Runs that are not complete", incomplete) if incomplete else "",
         *(chapter_section(chapter, set(shared), looks) for chapter in chapters),
-        html.section("settings", "Settings that all runs share", html.definitions(shared)),
+        html.section("settings", "Settings that all runs share, as far as they have them", html.definitions(shared)),
         *ending(environment_of(runs), commands),
     ]
     links = [f'<a href="#{chapter.name}">{escape(chapter.title)}</a>' for chapter in chapters]

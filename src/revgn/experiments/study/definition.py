@@ -28,7 +28,7 @@ from revgn.experiments.parsing import read_yaml
 from revgn.experiments.shipped import shipped_studies
 
 SCALES = {
-    "smoke": "digits, under a minute a study",
+    "smoke": "digits, about a minute a study",
     "cpu": "Fashion-MNIST, minutes to an hour on two cores",
     "paper": "MNIST and CIFAR-10, the authors' sizes",
 }

@@ -1,6 +1,5 @@
 """The demonstration: Gauss-Newton against Adam and SGD, on full batches and on mini-batches, as one page."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,8 +187,8 @@ def _grid(dataset: str, plan: Plan, seeds: Sequence[int]) -> list[_Run]:
 def _train(grid: Sequence[_Run], folder: Path, *, progress: bool) -> Iterator[pd.DataFrame]:
     """The metrics of each run."""
     total = sum(each.steps for each in grid)
-    # A log file has no use for a bar that is drawn over and over.
-    with tqdm(total=total, unit="step", disable=not progress or not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+    # None: on terminals only. A log file has no use for a bar that is drawn over and over.
+    with tqdm(total=total, unit="step", disable=None if progress else True, dynamic_ncols=True) as bar:
         done = 0
         for each in grid:
             bar.set_description(each.name)

@@ -26,8 +26,14 @@ def by_epoch(
     Returns:
         Columns setting, optimizer, seed, epoch, step, seconds, value and those of `also`, for the epochs with a value.
     """
-    finite = frame.assign(value=frame[column].astype(float).where(np.isfinite(frame[column].astype(float))))
-    epochs = finite.groupby(["setting", "optimizer", "seed", "epoch"], sort=False, as_index=False)
+    known = frame.assign(value=finite(frame[column]))
+    epochs = known.groupby(["setting", "optimizer", "seed", "epoch"], sort=False, as_index=False)
     kept = {name: (name, "last") for name in ("step", "seconds", *also)}
     reduced = epochs.agg(**kept, value=("value", reduction))
     return reduced.dropna(subset="value")
+
+
+def finite(values: pd.Series) -> pd.Series:
+    """The values as numbers, NaN where they are not finite."""
+    numbers = values.astype(float)
+    return numbers.where(np.isfinite(numbers))

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import sys
 import threading
 import warnings
 from collections.abc import Generator
@@ -156,10 +155,8 @@ def _bar(progress: "bool | tqdm[Any]", steps: int, name: str) -> "AbstractContex
     """The bar to count on. One that several runs share is not ours to close."""
     if not isinstance(progress, bool):
         return nullcontext(progress)
-    # A log file has no use for a bar that is drawn over and over.
-    return tqdm(
-        total=steps, desc=name, unit="step", disable=not progress or not sys.stderr.isatty(), dynamic_ncols=True
-    )
+    # None: on terminals only. A log file has no use for a bar that is drawn over and over.
+    return tqdm(total=steps, desc=name, unit="step", disable=None if progress else True, dynamic_ncols=True)
 
 
 def _tensorboard(folder: Path, checkpoint: Path | None) -> TensorBoardLogger:

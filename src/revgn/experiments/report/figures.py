@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from revgn.experiments.report.curves import SMALLEST
-from revgn.experiments.report.panels import LARGEST_RISE, Figure, Line, bounded, panels
+from revgn.experiments.report.panels import LARGEST_RISE, Figure, Line, loss_panels, panels
 
 LARGEST_CHANGE = 100.0
 """Percent: losses that rise by more are drawn at this height, lest one bad step flatten all the others."""
@@ -36,7 +36,7 @@ def loss_by_step(frame: pd.DataFrame) -> Figure:
         name="training-loss-by-step",
         title="Training loss by step",
         caption=f"Loss on the rows of each step, before it. {EPOCH_MEANS} {LOSS_SPREAD}",
-        panels=panels(bounded(frame, "loss"), "loss", "optimizer step", "training loss", log=True),
+        panels=loss_panels(frame, "loss", "optimizer step", "training loss"),
     )
 
 
@@ -47,9 +47,7 @@ def loss_by_seconds(frame: pd.DataFrame) -> Figure:
         title="Training loss by wall-clock time",
         caption="The same against the time spent training, evaluation left out. Seeds are aligned by step and drawn at "
         f"their mean time there. {LOSS_SPREAD}",
-        panels=panels(
-            bounded(frame, "loss"), "loss", "training time (seconds)", "training loss", axis="seconds", log=True
-        ),
+        panels=loss_panels(frame, "loss", "training time (seconds)", "training loss", axis="seconds"),
     )
 
 

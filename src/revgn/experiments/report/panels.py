@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from revgn.experiments.epochs import Reduction
+from revgn.experiments.epochs import Reduction, finite
 from revgn.experiments.report.curves import Axis, Curve, curves
 
 LARGEST_RISE = 100.0
@@ -90,15 +90,6 @@ def recorded(frame: pd.DataFrame, column: str) -> pd.Series:
     return frame[column].astype(float) if column in frame else pd.Series(np.nan, index=frame.index)
 
 
-def bounded(frame: pd.DataFrame, loss: str) -> pd.DataFrame:
-    """The same metrics with finite losses of at most `LARGEST_RISE` times the largest first one of the setting."""
-    values = recorded(frame, loss)
-    finite = values.where(np.isfinite(values))
-    first = finite.groupby([frame["setting"], frame["optimizer"], frame["seed"]]).transform("first")
-    most = LARGEST_RISE * first.groupby(frame["setting"]).transform("max")
-    return frame.assign(**{loss: values.where(~(finite > most), most)})
-
-
 def panels(
     frame: pd.DataFrame,
     column: str,
@@ -119,3 +110,21 @@ def panels(
         for setting, runs in frame.groupby("setting", sort=False)
     }
     return tuple(Panel(setting, x_label, y_label, log, tuple(found), line) for setting, found in drawn.items() if found)
+
+
+def loss_panels(
+    frame: pd.DataFrame,
+    loss: str,
+    x_label: str,
+    y_label: str,
+    *,
+    axis: Axis = "step",
+    reduction: Reduction = "mean",
+) -> tuple[Panel, ...]:
+    """The panels of a loss, logarithmic, and at most `LARGEST_RISE` times the largest first loss of the setting."""
+    values = recorded(frame, loss)
+    known = finite(values)
+    first = known.groupby([frame["setting"], frame["optimizer"], frame["seed"]]).transform("first")
+    most = LARGEST_RISE * first.groupby(frame["setting"]).transform("max")
+    bounded = frame.assign(**{loss: values.where(~(known > most), most)})
+    return panels(bounded, loss, x_label, y_label, axis=axis, reduction=reduction, log=True)

@@ -124,22 +124,21 @@ def _incomplete(runs: Sequence[Run]) -> str:
 
 def _described(runs: Sequence[Run]) -> pd.DataFrame:
     """A row for each run, with all studies that share it."""
-    studies: dict[Path, list[str]] = {}
+    by_folder: dict[Path, list[Run]] = {}
     for run in runs:
-        studies.setdefault(run.record.folder, []).append(run.labels.study)
+        by_folder.setdefault(run.record.folder, []).append(run)
     rows = [
         {
-            "studies": ", ".join(dict.fromkeys(studies.pop(run.record.folder))),
-            "data": run.labels.dataset,
-            "setting": run.labels.setting,
-            "curve": run.labels.optimizer,
-            "seed": run.labels.seed,
-            "state": run.record.state.value,
-            "reason": run.record.reason,
-            "folder": run.record.folder,
+            "studies": ", ".join(dict.fromkeys(run.labels.study for run in same)),
+            "data": same[0].labels.dataset,
+            "setting": same[0].labels.setting,
+            "curve": same[0].labels.optimizer,
+            "seed": same[0].labels.seed,
+            "state": same[0].record.state.value,
+            "reason": same[0].record.reason,
+            "folder": folder,
         }
-        for run in runs
-        if run.record.folder in studies
+        for folder, same in by_folder.items()
     ]
     return pd.DataFrame(rows)
 

@@ -26,9 +26,9 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns setting, optimizer, seed; steps; seconds; loss (the mean over the last epoch, each before its step; NaN
         where it is not finite); test_loss, test_accuracy (in percent) and test_r2 (the last ones; NaN if the loss is,
-        as then they are from before the end); target_steps and
-        target_seconds (at the end of the first epoch whose loss is at most `TARGET_LOSS`; NaN if none is); loss_change
-        (median over all steps, in percent); defect (the worst); exact (percent of the steps).
+        as then they are from before the end); target_steps and target_seconds (at the end of the first epoch whose loss
+        is at most `TARGET_LOSS`; NaN if none is); loss_change (median over all steps, in percent); defect (the worst);
+        exact (percent of the steps).
     """
     return pd.DataFrame([_summary(run) for _, run in frame.groupby(_RUN, sort=False)])
 

@@ -6,7 +6,7 @@ As there, each takes the metrics of the runs and returns a `Figure` with one pan
 import pandas as pd
 
 from revgn.experiments.report.figures import EPOCH_MEANS, LOSS_SPREAD, SPREAD
-from revgn.experiments.report.panels import Figure, Line, bounded, panels, recorded
+from revgn.experiments.report.panels import Figure, Line, loss_panels, panels, recorded
 
 WORST_R2 = -1.0
 """R^2 has no lower end: what is worse is drawn at this height."""
@@ -18,9 +18,7 @@ def loss_on_test_rows(frame: pd.DataFrame) -> Figure:
         name="test-loss-by-step",
         title="Test loss by step",
         caption=f"Loss on all test rows, before training and after epochs. {LOSS_SPREAD}",
-        panels=panels(
-            bounded(frame, "test_loss"), "test_loss", "optimizer step", "test loss", reduction="last", log=True
-        ),
+        panels=loss_panels(frame, "test_loss", "optimizer step", "test loss", reduction="last"),
     )
 
 
@@ -30,14 +28,8 @@ def loss_on_test_rows_by_seconds(frame: pd.DataFrame) -> Figure:
         name="test-loss-by-seconds",
         title="Test loss by wall-clock time",
         caption=f"The same against the time spent training, evaluation left out. {LOSS_SPREAD}",
-        panels=panels(
-            bounded(frame, "test_loss"),
-            "test_loss",
-            "training time (seconds)",
-            "test loss",
-            axis="seconds",
-            reduction="last",
-            log=True,
+        panels=loss_panels(
+            frame, "test_loss", "training time (seconds)", "test loss", axis="seconds", reduction="last"
         ),
     )
 

@@ -7,21 +7,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revgn import data, dense, diagnostics, losses, nn, solvers
+    from revgn import data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn.linear.jacobian import Jacobian
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
     from revgn.optim.report import Report
 
 __version__ = "0.1.0"
-__all__ = ["GaussNewton", "Report", "RevMLP", "data", "dense", "diagnostics", "losses", "nn", "solvers"]
+__all__ = [
+    "GaussNewton",
+    "Jacobian",
+    "Report",
+    "RevMLP",
+    "data",
+    "dense",
+    "diagnostics",
+    "losses",
+    "nn",
+    "right_inverses",
+    "solvers",
+]
 
-_HOMES = {"GaussNewton": "revgn.optim.gauss_newton", "Report": "revgn.optim.report", "RevMLP": "revgn.nn.mlp"}
+_HOMES = {
+    "GaussNewton": "revgn.optim.gauss_newton",
+    "Jacobian": "revgn.linear.jacobian",
+    "Report": "revgn.optim.report",
+    "RevMLP": "revgn.nn.mlp",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in __all__ or name in {"optim", "experiments", "estimators"}:
+    if name in __all__ or name in {"linear", "optim", "experiments", "estimators"}:
         return import_module(f"revgn.{name}")
     raise AttributeError(f"module 'revgn' has no attribute {name!r}")
 

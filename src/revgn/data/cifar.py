@@ -120,7 +120,7 @@ def _decode_pickle(content: bytes) -> tuple[Tensor, Tensor]:
     _, shape, kind, fortran, pixels = batch[b"data"].state
     if kind.arguments[0] not in ("u1", b"u1") or fortran or shape[1:] != (_PIXELS,):
         raise ValueError(f"its array has shape {shape}, expected bytes of shape (10000, {_PIXELS})")
-    labels = torch.tensor(batch[b"labels"], dtype=torch.int64)
+    labels = torch.tensor(batch[b"labels"], dtype=torch.int64, device="cpu")
     return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(shape), labels
 
 

@@ -14,5 +14,5 @@ def read() -> Parts:
     bunch: Any = require("sklearn.datasets", "for the diabetes data set").load_diabetes(scaled=False)
     inputs = torch.from_numpy(bunch.data).double()  # (442, 10)
     targets = torch.from_numpy(bunch.target).double().unsqueeze(1)
-    train, test = split(torch.zeros(len(inputs), dtype=torch.int64))
+    train, test = split(torch.zeros(len(inputs), dtype=torch.int64, device="cpu"))
     return regression_parts(inputs[train], targets[train], inputs[test], targets[test])

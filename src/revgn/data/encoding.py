@@ -32,7 +32,7 @@ def encode(frame: Any, train: Tensor, name: str) -> Tensor:
         if not numeric(frame[column].dtype):
             columns += _one_hot(frame[column], train)
             continue
-        values = torch.tensor(frame[column].to_numpy(dtype="float64", na_value=float("nan")))
+        values = torch.tensor(frame[column].to_numpy(dtype="float64", na_value=float("nan")), device="cpu")
         absent = int((~values.isfinite()).sum())
         if absent:
             raise DataError(f"{name}: column {column!r} has {absent} empty, NaN or infinite number(s); fill them in")
@@ -45,5 +45,5 @@ def encode(frame: Any, train: Tensor, name: str) -> Tensor:
 def _one_hot(words: Any, train: Tensor) -> list[Tensor]:
     """A column of zeros and ones for each word that is neither rare nor nearly everywhere in training."""
     words = words.astype(object).where(words.notna(), "").astype(str)
-    columns = [torch.tensor((words == word).to_numpy(dtype="float64")) for word in sorted(words.unique())]
+    columns = [torch.tensor((words == word).to_numpy("float64"), device="cpu") for word in sorted(words.unique())]
     return [column for column in columns if _RAREST <= float(column[train].mean()) <= 1 - _RAREST]

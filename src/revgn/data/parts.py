@@ -135,7 +135,7 @@ def regression_parts(inputs: Tensor, targets: Tensor, test_inputs: Tensor, test_
 def byte_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of bytes, exact, from how often each of the 256 values occurs; 1 if all are equal."""
     counts = torch.bincount(values.flatten(), minlength=256).double()
-    levels = torch.arange(256, dtype=torch.float64)
+    levels = torch.arange(256, dtype=torch.float64, device="cpu")
     mean = (counts @ levels) / counts.sum()
     variance = (counts @ (levels - mean).square()) / counts.sum()
     return mean, torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))

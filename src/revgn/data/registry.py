@@ -43,7 +43,7 @@ def load(
     root: str | Path | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Dataset:
-    """A data set by name, or a table of your own by path, standardised and ready for training.
+    """A data set by name, or a table of your own by path, standardised and ready for training, on the CPU.
 
     Images are standardised with one mean and one standard deviation per channel, tables by column, always with the
     statistics of the whole training part. `digits` and tables, which have no published test part, get a fixed fifth of

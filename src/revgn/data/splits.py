@@ -20,8 +20,8 @@ def split(groups: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two ascending int64 vectors that together hold every row once.
     """
-    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(_SPLIT_SEED))
-    for_test = torch.zeros(len(groups), dtype=torch.bool)
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(_SPLIT_SEED), device="cpu")
+    for_test = torch.zeros(len(groups), dtype=torch.bool, device="cpu")
     for group in groups.unique():
         members = order[groups[order] == group]
         for_test[members[: round(TEST_FRACTION * len(members))]] = True
@@ -42,4 +42,4 @@ def subset(available: int, rows: int | None, seed: int, name: str) -> Tensor | s
         raise DataError(f"rows must be a whole number from 1 to {available}, the training rows of {name}; got {rows!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DataError(f"seed must be a whole number from 0 on, got {seed!r}")
-    return torch.randperm(available, generator=torch.Generator().manual_seed(seed))[:rows]
+    return torch.randperm(available, generator=torch.Generator().manual_seed(seed), device="cpu")[:rows]

@@ -8,16 +8,18 @@ _LEAST_ROWS = {False: 2, True: 4}  # a spread needs two rows, its unbiased estim
 
 @torch.no_grad()
 def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = False) -> float:
-    """Centred kernel alignment <K, L> / (||K|| ||L||) of the centred Gram matrices K = x x^T and L = y y^T.
+    """Centred kernel alignment <K, L> / (||K|| ||L||) of the centred Gram matrices K = x x^H and L = y y^H.
 
     1 for representations that are rotations of each other up to scale and shift; 0 for unrelated ones, if debiased.
     With fewer rows than features the plain value is near 1 whatever the representations: then use `debiased=True`,
     whose numerator and denominators are unbiased estimates, and which can be slightly negative.
 
-    Cost: O(n^2 (p + q)) time and O(n^2) memory, in float64.
+    Complex representations may be rotated by any unitary matrix; x^H is the conjugate transpose, <K, L> is real.
+
+    Cost: O(n^2 (p + q)) time and O(n^2) memory, in float64 or complex128.
 
     Args:
-        x: (n, p), one representation of n rows.
+        x: (n, p), one representation of n rows, of any type of number; integers and booleans count as floats.
         y: (n, q), another one of the same rows.
         debiased: estimate without bias; needs at least four rows.
 
@@ -40,19 +42,21 @@ def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = False) -> float:
         raise ValueError(f"{len(x)} rows; {kind} needs at least {_LEAST_ROWS[debiased]}: give more rows")
     gram_x, gram_y = _centred_gram(x, debiased=debiased), _centred_gram(y, debiased=debiased)
     norms = float(torch.linalg.vector_norm(gram_x) * torch.linalg.vector_norm(gram_y))
-    return float((gram_x * gram_y).sum()) / norms if norms else float("nan")
+    # Both are Hermitian: their inner product is real but for rounding.
+    return float((gram_x.conj() * gram_y).sum().real) / norms if norms else float("nan")
 
 
 def _centred_gram(x: Tensor, *, debiased: bool) -> Tensor:
     """The Gram matrix of rows without their mean, (n, n); debiased: with a zero diagonal, and centred without it."""
     n = len(x)
-    x = x.double()
+    x = x.to(torch.complex128 if x.is_complex() else torch.float64)
     centred = x - x.mean(dim=0)
     if bool((x == x[:1]).all()):  # else rounding of the mean would be taken for a representation
         centred = torch.zeros_like(centred)
-    gram = centred @ centred.mT
+    gram = centred @ centred.mH
     if not debiased:
         return gram
     gram.fill_diagonal_(0)
     rows = gram.sum(dim=1) / (n - 2)
-    return (gram - rows - rows.unsqueeze(1) + rows.sum() / (n - 1)).fill_diagonal_(0)
+    # The sums of the columns are conjugates of those of the rows.
+    return (gram - rows.conj() - rows.unsqueeze(1) + rows.sum() / (n - 1)).fill_diagonal_(0)

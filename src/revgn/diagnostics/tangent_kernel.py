@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp, vmap
+from torch.utils._pytree import tree_leaves
 
 from revgn.diagnostics.undisturbed import undisturbed
-
-# Entries of parameter-sized tangents that are held at once: 256 MiB in float32.
-_TANGENT_ENTRIES = 2**26
-_MOST_AT_ONCE = 64  # each product also carries a copy of the activations
+from revgn.linear import Inputs, Jacobian
+from revgn.linear.functional import call
 
 
 @dataclass(frozen=True)
@@ -27,34 +25,29 @@ class Estimate:
     standard_error: float
 
 
-def ntk(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The tangent kernel K = J J^T, (n d_out, n d_out), of the outputs by all trainable parameters.
+def ntk(model: nn.Module, inputs: Inputs) -> Tensor:
+    """The tangent kernel K = J J^T, (n d_out, n d_out), of the outputs by all trainable parameters, in float64.
 
-    Row i d_out + j belongs to output j of input row i. Its columns are products K e, each one VJP and one JVP: J is
-    never held. Cost: n d_out such products, O(P + (n d_out)^2) memory for P parameters.
-
-    The model is taken in evaluation mode (no dropout, fixed batch statistics), and left as it was: mode, gradients and
-    random numbers.
+    Row i d_out + j belongs to output j of input row i. This is `revgn.Jacobian(model, inputs).gram()` of the model in
+    evaluation mode (no dropout, fixed batch statistics), which is left as it was: modes, gradients and random numbers.
 
     Args:
-        model: any module that `torch.func` can differentiate forward and backward, with outputs (n, d_out).
-        inputs: (n, ...), as the model takes them.
+        model: any module with outputs (n, d_out).
+        inputs: (n, ...), as `revgn.Jacobian` takes them.
 
     Raises:
-        ValueError: the outputs are not (n, d_out), or nothing is trainable.
+        ValueError, TypeError: as `revgn.Jacobian`.
 
     Source: Jacot et al. (2018).
     """
-    shape = outputs_shape(model, inputs)
-    size = shape.numel()
-    k = kernel_products(model, inputs, probe_vectors(shape, None, generator=None)).reshape(size, size)
-    return (k + k.mT) / 2  # symmetric but for rounding
+    with undisturbed(model, device_of(inputs)):
+        return Jacobian(model, inputs).gram()
 
 
 def ntk_similarity(
     model: nn.Module,
     reference: nn.Module,
-    inputs: Tensor,
+    inputs: Inputs,
     *,
     samples: int | None = None,
     generator: torch.Generator | None = None,
@@ -69,7 +62,7 @@ def ntk_similarity(
         model: after training, say.
         reference: a network with outputs of the same shape, say a copy from before.
         inputs: (n, ...), the rows that the kernels are taken on.
-        samples: random vectors v, at least 2; None for the exact value, which costs n d_out products for each network.
+        samples: random vectors v, at least 2; None for the exact value, by both kernels in whole.
         generator: source of v; None: a new one of seed 0, so that calls agree and torch's global one stays as it is.
 
     Raises:
@@ -86,27 +79,29 @@ def ntk_similarity(
     return similarity(kernel_products(reference, inputs, vectors), products, exact=samples is None)
 
 
-def outputs_shape(model: nn.Module, inputs: Tensor) -> torch.Size:
+def outputs_shape(model: nn.Module, inputs: Inputs) -> torch.Size:
     """The shape (n, d_out) of the model's outputs.
 
     Raises:
         ValueError: they have another shape.
     """
-    with undisturbed(model, inputs.device):
-        shape = model(inputs).shape
-    if len(shape) != 2 or shape[0] != len(inputs):
-        raise ValueError(f"the model's outputs have shape {tuple(shape)}; expected ({len(inputs)}, d_out)")
-    return shape
+    with undisturbed(model, device_of(inputs)):
+        return call(model, inputs).shape
 
 
-def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Generator | None) -> Tensor:
-    """What kernels are multiplied with to compare them: all unit vectors, or (samples, n, d_out) random signs.
+def device_of(inputs: Inputs) -> torch.device:
+    """The device of the first tensor."""
+    return next(leaf.device for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor))
+
+
+def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Generator | None) -> Tensor | None:
+    """What kernels are multiplied with to compare them, (samples, n, d_out) random signs; None for all unit vectors.
 
     Raises:
         ValueError: fewer than 2 samples.
     """
     if samples is None:
-        return torch.eye(shape.numel()).reshape(-1, *shape)
+        return None
     if samples < 2:
         raise ValueError(f"samples={samples}; a standard error needs at least 2, or None for the exact value")
     generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -114,30 +109,20 @@ def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Ge
     return 2.0 * bits - 1.0
 
 
-def kernel_products(model: nn.Module, inputs: Tensor, vectors: Tensor) -> Tensor:
-    """K v for each of the vectors (k, n, d_out), in the same shape: J^T v is one VJP, J (J^T v) one JVP.
+def kernel_products(model: nn.Module, inputs: Inputs, vectors: Tensor | None) -> Tensor:
+    """K v for each of the vectors (k, n, d_out), in the same shape; None for all unit vectors, that is for K itself.
 
-    The vectors are taken to the model's type and device.
+    J^T v is one backward pass, J (J^T v) one JVP.
 
     Raises:
-        ValueError: nothing is trainable.
+        ValueError, TypeError: as `revgn.Jacobian`.
     """
-    parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    if not parameters:
-        raise ValueError("the model has no trainable parameter, so no tangent kernel; call requires_grad_() on some")
-
-    def outputs(values: dict[str, Tensor]) -> Tensor:
-        return functional_call(model, values, (inputs,))
-
-    at_once = _TANGENT_ENTRIES // sum(p.numel() for p in parameters.values())
-    with undisturbed(model, inputs.device):
-        values, pull_back = vjp(outputs, parameters)[:2]
-
-        def product(v: Tensor) -> Tensor:
-            (tangent,) = pull_back(v)  # J^T v, by parameter
-            return jvp(outputs, (parameters,), (tangent,))[1]
-
-        return vmap(product, chunk_size=max(1, min(at_once, _MOST_AT_ONCE)))(vectors.to(values))
+    with undisturbed(model, device_of(inputs)):
+        jacobian = Jacobian(model, inputs)
+        if vectors is None:
+            return jacobian.gram().view(-1, jacobian.rows, jacobian.d_out)
+        like = jacobian.outputs
+        return torch.stack([jacobian.apply(jacobian.adjoint(v.to(like))) for v in vectors])
 
 
 def similarity(first: Tensor, second: Tensor, *, exact: bool) -> Estimate:

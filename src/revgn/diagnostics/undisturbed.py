@@ -6,23 +6,27 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from revgn.optim.precision import full_precision
+from revgn.linear.precision import full_precision
 
 
 @contextmanager
 def undisturbed(model: nn.Module, device: torch.device) -> Generator[None]:
     """The model in evaluation mode, arithmetic in full precision, no autograd; modes and random numbers restored.
 
+    The modes are set module by module and not by `model.eval()`: a module may do work when train() is called, such as
+    merging an adapter into frozen weights, which restoring its mode would not undo.
+
     Args:
         model: what is looked at.
         device: where it computes.
     """
-    training = [module for module in model.modules() if module.training]
+    modes = [(module, module.training) for module in model.modules()]
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), full_precision(device):
         try:
-            model.eval()
+            for module, _ in modes:
+                module.training = False
             yield
         finally:
-            for module in training:
-                module.training = True
+            for module, training in modes:
+                module.training = training

@@ -16,7 +16,7 @@ class WeightChange:
 
     Attributes:
         norm: ||W - W_0|| / ||W_0||; infinite where only W_0 is zero.
-        cosine: of the angle between W and W_0; NaN where one of them is zero.
+        cosine: of the angle between W and W_0, Re <W, W_0> / (||W|| ||W_0||); NaN where one of them is zero.
     """
 
     norm: float
@@ -49,11 +49,15 @@ def weight_change(model: nn.Module, reference: nn.Module) -> dict[str, WeightCha
 
 @torch.no_grad()
 def joint_change(weights: Sequence[Tensor], reference: Sequence[Tensor]) -> WeightChange:
-    """The change of several tensors, taken for one long vector; sums in float64, entry by entry."""
+    """The change of several tensors, taken for one long vector; sums in float64, entry by entry.
+
+    A complex entry counts as two, its real and its imaginary part.
+    """
     norm, norm0, distance = 0.0, 0.0, 0.0  # squared
     inner = 0.0
     for w, w0 in zip(weights, reference, strict=True):
-        w, w0 = w.double(), w0.to(w.device).double()
+        is_complex = w.is_complex() or w0.is_complex()
+        w, w0 = (_real_entries(each.to(w.device), is_complex=is_complex) for each in (w, w0))
         norm += float(w.square().sum())
         norm0 += float(w0.square().sum())
         inner += float((w * w0).sum())
@@ -63,3 +67,8 @@ def joint_change(weights: Sequence[Tensor], reference: Sequence[Tensor]) -> Weig
         norm=math.sqrt(distance / norm0) if norm0 else (math.inf if distance else 0.0),
         cosine=max(-1.0, min(1.0, inner / scale)) if scale else math.nan,
     )
+
+
+def _real_entries(values: Tensor, *, is_complex: bool) -> Tensor:
+    """In float64; complex ones with a last dimension of 2. In these the dot product is Re <W, W_0>."""
+    return torch.view_as_real(values.to(torch.complex128).resolve_conj()) if is_complex else values.double()

@@ -50,7 +50,7 @@ class BatchOrder(Sampler[Rows]):
             yield slice(None)  # a view, not a copy
             return
         mixed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)[0])
-        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(mixed))
+        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(mixed), device="cpu")
         yield from order.split(self.batch_size)[: len(self)]
 
 

@@ -123,8 +123,14 @@ def linearize_activation(
     """
     if isinstance(activation, Activation):
         return activation.linearize(inputs, owned=owned)
-    return activation(inputs), partial(_forward_mode, activation, inputs)
+    return on_a_copy(activation, inputs), partial(forward_mode, activation, inputs)
 
 
-def _forward_mode(function: Callable[[Tensor], Tensor], inputs: Tensor, tangent: Tensor) -> Tensor:
-    return torch.func.jvp(function, (inputs,), (tangent,))[1]
+def on_a_copy(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """The function's value; a function that works in place (`torch.tanh_`) overwrites a copy, not the inputs."""
+    return function(inputs.clone())
+
+
+def forward_mode(function: Callable[[Tensor], Tensor], inputs: Tensor, tangent: Tensor) -> Tensor:
+    """The JVP of a function at inputs that it may overwrite, by forward-mode autodiff."""
+    return torch.func.jvp(partial(on_a_copy, function), (inputs,), (tangent,))[1]

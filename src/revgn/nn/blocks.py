@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from revgn.nn.activations import forward_mode
 from revgn.nn.couplings import Coupling, Point
 
 
@@ -46,7 +47,7 @@ class ReversibleLayer(nn.Module):
 
     def pull_back(self, at: Any, tangent: Tensor) -> Tensor:
         """The tangent of the input, (n, d), that becomes `tangent` at the output."""
-        return torch.func.jvp(self.inverse, (at,), (tangent,))[1]
+        return forward_mode(self.inverse, at, tangent)
 
 
 @dataclass(frozen=True)

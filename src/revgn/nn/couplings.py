@@ -1,12 +1,26 @@
 """Half-couplings: the layers that are linear in their own parameters."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from revgn.nn.features import Features, Linearization, StreamedLinearization
+from revgn import linear
+from revgn.nn.features import Features, RandomFeatures
 
-Point = Linearization | StreamedLinearization
-"""The features of a coupling at one input: all rows at once, or a chunk at a time."""
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A coupling at one input z: its linear map, and the derivative of its features.
+
+    Attributes:
+        map: [Phi(z), 1], all rows at once or a chunk at a time.
+        jvp: `(rows, tangent)` maps the tangent of z at one of the map's slices of rows to that of Phi(z), (., h).
+    """
+
+    map: linear.Features
+    jvp: Callable[[slice, Tensor], Tensor]
 
 
 class Coupling(nn.Module):
@@ -39,7 +53,6 @@ class Coupling(nn.Module):
         if not init_std >= 0:
             raise ValueError(f"init_std must not be negative, got {init_std}")
         self.features = features
-        self.bias = bias
         # Made without values: torch's own initialisation would draw random numbers only to be overwritten.
         linear = nn.Linear(features.out_features, features.in_features, bias=bias, device="meta", dtype=dtype)
         self.linear = linear.to_empty(device=device or torch.get_default_device())
@@ -48,22 +61,42 @@ class Coupling(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The shift of the other half, (n, d/2)."""
-        return self.linear(self.features(inputs))
+        return self.linear(self._features(inputs))
 
     def linearize(self, inputs: Tensor, chunk_rows: int | None = None) -> Point:
         """The point z at which `shift` and `jvp` work; with chunk_rows no more rows of features than that are held."""
         if chunk_rows is None:
-            return self.features.linearize(inputs)
-        return StreamedLinearization(self.features, inputs, chunk_rows)
+            features, push_forward = self.features.linearize(inputs)
+            product = self.features.product(inputs)
+            whole = linear.Features.of(features, bias=self.bias, product=product)
+            return Point(whole, lambda _, tangent: push_forward(tangent))
+        streamed = linear.Features.streamed(
+            lambda rows: self._features(inputs[rows]),
+            len(inputs),
+            chunk_rows,
+            like=self.linear.weight,
+            bias=self.bias,
+        )
+        return Point(streamed, lambda rows, tangent: self.features.jvp(inputs[rows], tangent))
 
     def shift(self, at: Point) -> Tensor:
         """[Phi(z), 1] W, (n, d/2), as `forward` gives it."""
-        return _join([self.linear(at.block(rows)) for rows in at.slices])
+        return _join([self.linear(at.map.chunk(rows)) for rows in at.map.slices])
 
     def jvp(self, at: Point, tangent: Tensor) -> Tensor:
         """J[t] W, (n, d/2): the derivative of the shift along a tangent of z, (n, d/2)."""
         weight = self.linear.weight
-        return _join([nn.functional.linear(at.at(rows).jvp(tangent[rows]), weight) for rows in at.slices])
+        return _join([nn.functional.linear(at.jvp(rows, tangent[rows]), weight) for rows in at.map.slices])
+
+    @property
+    def bias(self) -> bool:
+        """Whether the weights have a bias row."""
+        # Not what the constructor was told: a bias can be taken out or put in.
+        return getattr(self.linear, "bias", None) is not None
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        # The state goes on from here: features of a user's own that work in place get a copy of it.
+        return self.features(inputs if isinstance(self.features, RandomFeatures) else inputs.clone())
 
     @property
     def max_rank(self) -> int:

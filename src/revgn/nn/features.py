@@ -1,100 +1,13 @@
 """Frozen features Phi(z): what a half-coupling is linear in."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from revgn.nn.activations import ACTIVATIONS, Jvp, find_activation, linearize_activation
-
-
-@dataclass(frozen=True, eq=False)
-class Factor:
-    """Phi = Z V of features that are linear in their inputs: no rank beyond the width k of Z.
-
-    Attributes:
-        rows: Z, (n, k).
-        basis: V, (k, h).
-    """
-
-    rows: Tensor
-    basis: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Linearization:
-    """Features at one input, with their derivative there.
-
-    Attributes:
-        features: Phi(z), (n, h).
-        jvp: maps a tangent of z, (n, d/2), to the tangent of Phi(z), (n, h).
-        factor: the features as a product, where they are one.
-    """
-
-    features: Tensor
-    jvp: Jvp
-    factor: Factor | None = None
-
-    @property
-    def shape(self) -> torch.Size:
-        """Rows and features, (n, h)."""
-        return self.features.shape
-
-    @property
-    def slices(self) -> Sequence[slice]:
-        """The rows, in the portions in which `at` has them: all at once."""
-        return (slice(0, len(self.features)),)
-
-    def at(self, rows: slice) -> "Linearization":
-        """The same at one of the `slices` of rows."""
-        return self
-
-    def block(self, rows: slice) -> Tensor:
-        """The features at one of the `slices` of rows."""
-        return self.features
-
-
-@dataclass(frozen=True, eq=False)
-class StreamedLinearization:
-    """As `Linearization`, but the features are made a chunk of rows at a time, whenever they are asked for.
-
-    Nothing larger than a chunk by h is ever held. What is paid for that is that features are made again on every use.
-
-    Attributes:
-        source: the features as a module.
-        inputs: z, (n, d/2).
-        chunk_rows: the most rows in a chunk.
-    """
-
-    source: "Features"
-    inputs: Tensor
-    chunk_rows: int
-
-    @property
-    def shape(self) -> torch.Size:
-        """Rows and features, (n, h)."""
-        return torch.Size((len(self.inputs), self.source.out_features))
-
-    @property
-    def slices(self) -> Sequence[slice]:
-        """The rows, in the portions in which `at` has them."""
-        n = len(self.inputs)
-        return [slice(start, min(start + self.chunk_rows, n)) for start in range(0, n, self.chunk_rows)]
-
-    @property
-    def factor(self) -> Factor | None:
-        """The features as a product, where they are one."""
-        return self.source.factor(self.inputs)
-
-    def at(self, rows: slice) -> Linearization:
-        """Features and their derivative at one of the `slices` of rows."""
-        return self.source.linearize(self.inputs[rows])
-
-    def block(self, rows: slice) -> Tensor:
-        """The features at one of the `slices` of rows."""
-        return self.source(self.inputs[rows])
+from revgn.linear.features import Product, remember_product
+from revgn.nn.activations import ACTIVATIONS, Jvp, find_activation, forward_mode, linearize_activation, on_a_copy
 
 
 class Features(nn.Module):
@@ -120,13 +33,13 @@ class Features(nn.Module):
 
     def jvp(self, inputs: Tensor, tangent: Tensor) -> Tensor:
         """The derivative of Phi at `inputs` (n, d/2) along `tangent` (n, d/2): (n, h)."""
-        return torch.func.jvp(self.forward, (inputs,), (tangent,))[1]
+        return forward_mode(self, inputs, tangent)
 
-    def linearize(self, inputs: Tensor) -> Linearization:
-        """Phi(z) and its derivative at z in one go."""
-        return Linearization(self(inputs), partial(self.jvp, inputs), self.factor(inputs))
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Jvp]:
+        """Phi(z) and its derivative at z in one go: features (n, h), and what maps a tangent of z to theirs."""
+        return on_a_copy(self, inputs), partial(self.jvp, inputs)
 
-    def factor(self, inputs: Tensor) -> Factor | None:
+    def product(self, inputs: Tensor) -> Product | None:
         """Phi(z) as a product of two narrower matrices, if the structure is such; None in general."""
         return None
 
@@ -183,19 +96,23 @@ class RandomFeatures(Features):
         return inputs if self.projection is None else inputs @ self.projection
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.activation(self._preactivation(inputs))
+        # Without a projection the preactivation is the caller's own tensor, which no activation may overwrite.
+        if self.projection is None:
+            return self.activation(inputs.clone())
+        features = self.activation(inputs @ self.projection)
+        return remember_product(features, Product(inputs.detach(), self.projection)) if self._linear else features
 
     def jvp(self, inputs: Tensor, tangent: Tensor) -> Tensor:
-        return self.linearize(inputs).jvp(tangent)
+        return self.linearize(inputs)[1](tangent)
 
-    def linearize(self, inputs: Tensor) -> Linearization:
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Jvp]:
         # Without a projection the preactivation is the caller's own tensor.
         owned = self.projection is not None
         features, derivative = linearize_activation(self.activation, self._preactivation(inputs), owned=owned)
-        return Linearization(features, partial(self._push_forward, derivative), self.factor(inputs))
+        return features, partial(self._push_forward, derivative)
 
-    def factor(self, inputs: Tensor) -> Factor | None:
-        return Factor(inputs, self.projection) if self._linear and self.projection is not None else None
+    def product(self, inputs: Tensor) -> Product | None:
+        return Product(inputs, self.projection) if self._linear and self.projection is not None else None
 
     def _push_forward(self, derivative: Jvp, tangent: Tensor) -> Tensor:
         return derivative(self._preactivation(tangent))

@@ -1,4 +1,4 @@
-"""The optimizers: exact Gauss-Newton for reversible networks, and what its steps report."""
+"""The optimizer, the certificate of its steps, and what they report."""
 
 from revgn.optim.gauss_newton import GaussNewton as GaussNewton
 from revgn.optim.report import Report as Report

@@ -1,15 +1,17 @@
-"""What every solver of Phi Delta = u takes and returns, and how exact its answer is."""
+"""What every solver of A x = u is made of: a factor that is had once, and solutions that tell how exact they are."""
 
 import abc
 import functools
 import math
+from collections.abc import MutableMapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from revgn.solvers.design import Design
-from revgn.solvers.narrow import narrowed
+from revgn.linear import Features, LinearMap, Vector
+from revgn.linear.sharded import whole
 
 # The relative defect that one Newton step may leave over: features that leave less are surjective for its purposes.
 SURJECTIVE = {torch.float32: 1e-3, torch.float64: 1e-8}
@@ -21,49 +23,68 @@ EXACT = {torch.float32: 1e-3, torch.float64: 1e-11}
 ENOUGH = {torch.float32: 5e-4, torch.float64: 1e-12}
 PROBES = 8
 
+State = MutableMapping[str, Tensor]
+"""What a solver remembers of one layer from step to step; the optimizer keeps, saves and restores it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Delta with Phi Delta = u, or as near as the solver gets.
+    """x with A x = u, or as near as the solver gets.
 
     Attributes:
-        delta: (h, k).
-        bias: (k,), the bias row of Delta, or None.
-        rank: numerical rank of the features that the solver used.
-        design, target: what was solved.
+        x: in the form in which the map keeps its domain.
+        measured_rank: numerical rank of A as the solver found it, a number or a tensor of one; None where it did not.
+        map, target: A, and u, (n, k).
     """
 
-    delta: Tensor
-    bias: Tensor | None
-    rank: int
-    design: Design
+    x: Vector
+    measured_rank: "int | Tensor | None"
+    map: LinearMap
     target: Tensor
+
+    @property
+    def delta(self) -> Tensor:
+        """The rows of x that belong to a layer's features, (h, k)."""
+        return self.x[0]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias row of x, (k,), or None."""
+        return self.x[1]
+
+    @property
+    def rank(self) -> int | None:
+        """The measured rank; None where the solver does not measure it."""
+        return None if self.measured_rank is None else int(self.measured_rank)
 
     @functools.cached_property
     def moved(self) -> Tensor:
-        """Phi Delta, (n, k): what the step really moves. One product, made on first use."""
-        return self.design.apply(self.delta, self.bias)
+        """A x, (n, k): what the step really moves. One product, made on first use."""
+        return self.map.apply(self.x)
+
+    @functools.cached_property
+    def left(self) -> Tensor:
+        """What is left of the target by probes, (u - A x) w for columns w of unit second moment, (n, at most 8)."""
+        k = self.target.shape[1]
+        if k <= PROBES:  # then the target's own columns are as cheap as probes
+            return self.target - self.moved
+        probes = _probes(k, self.target.dtype, self.target.device)
+        return self.target @ probes - self.map.apply(self.map.times(self.x, probes))
 
     @functools.cached_property
     def defect(self) -> float:
-        """||u - Phi Delta||_F / ||u||_F of this very Delta in its own precision; 0 for u = 0.
+        """||u - A x||_F / ||u||_F of this very x in its own precision; 0 for u = 0.
 
-        By Gaussian probes w, for which E ||(u - Phi Delta) w||^2 = ||u - Phi Delta||_F^2: 8 probes cost 8 n h.
+        By Gaussian probes w, for which E ||(u - A x) w||^2 = ||u - A x||_F^2: 8 probes cost 8 n h.
         """
-        probes = _probes(self.target.shape[1], self.target.dtype, self.target.device)
-        bias = None if self.bias is None else self.bias @ probes
-        left = self.target @ probes - self.design.apply(self.delta @ probes, bias)  # (n, PROBES)
         scale = torch.linalg.vector_norm(self.target, dtype=torch.float64)
         # Where u = 0 nothing is left of it; decided where the tensors are, so that one number comes to the host.
-        relative = torch.linalg.vector_norm(left, dtype=torch.float64) / torch.where(scale == 0, 1.0, scale)
+        relative = torch.linalg.vector_norm(self.left, dtype=torch.float64) / torch.where(scale == 0, 1.0, scale)
         return float(relative)
 
     def spread(self, right: Tensor) -> "Solution":
-        """The solution for the target u R, (n, m), given that for u: Delta R, for R (k, m)."""
-        bias = None if self.bias is None else self.bias @ right
-        # Delta is transposed in memory, as a layer's weight is, and stays so.
-        delta = (right.mT @ self.delta.mT).mT
-        return Solution(delta, bias, self.rank, self.design, self.target @ right)
+        """The solution for the target u R, (n, m), given that for u: x R, for R (k, m)."""
+        return Solution(self.map.times(self.x, right), self.measured_rank, self.map, self.target @ right)
 
     @property
     def exact(self) -> bool:
@@ -76,8 +97,84 @@ class Solution:
         return self.defect <= SURJECTIVE[self.target.dtype]
 
 
+class Factor(abc.ABC):
+    """What a solver has made of a map: it answers any number of right-hand sides, with any damping.
+
+    A subclass implements `invert`.
+
+    Args:
+        map: A.
+        solver: what made the factor.
+    """
+
+    def __init__(self, map: LinearMap, solver: "Solver") -> None:
+        self.map = map
+        self.solver = solver
+
+    @abc.abstractmethod
+    def invert(self, target: Tensor, damping: float | None) -> Solution:
+        """As `solve`, where what is not finite may lead to a solution that is not, or to torch's LinAlgError."""
+
+    def solve(self, target: Tensor, damping: float | None = None) -> Solution:
+        """The solution of A x = u, damped if asked: (A^T A + lambda I)^-1 A^T u.
+
+        Args:
+            target: u, (n, k), of the map's dtype and device.
+            damping: lambda relative to the mean diagonal of the smaller Gram matrix; None: the solver's own.
+
+        Raises:
+            ValueError: the damping is negative or not finite.
+            FloatingPointError: the map, the target or the solution holds NaN or infinity.
+        """
+        require_tolerance("damping", damping)
+        target = whole(target)
+        solution = self._attempt(target, damping)
+        if solution is not None and solution.exact:
+            return solution
+        largest = self.map.largest_entry()
+        info = torch.finfo(target.dtype)
+        low, high = (info.tiny / info.eps) ** 0.5, info.max**0.5 * info.eps
+        if 0 < largest < math.inf and not low < largest < high:
+            # Squares of such entries under- or overflow: solve with entries near one.
+            scale = 2.0 ** -round(math.log2(largest))
+            inner = self.solver.factor(self.map.scaled(scale)).solve(target, damping)
+            x = self.map.split(scale * inner.map.stack(inner.x))
+            solution = Solution(x, inner.measured_rank, self.map, target)
+        if solution is not None and math.isfinite(solution.defect):
+            return solution
+        finite(target, "target")
+        if not math.isfinite(largest):
+            raise FloatingPointError("the features hold NaN or infinity; check the inputs and lower the learning rate")
+        raise FloatingPointError("the solution holds NaN or infinity; add damping or lower the learning rate")
+
+    def _attempt(self, target: Tensor, damping: float | None) -> Solution | None:
+        try:
+            return self.invert(target, damping)
+        except torch.linalg.LinAlgError:  # torch's answer to matrices that are not finite
+            return None
+
+    @functools.cached_property
+    def surjective(self) -> bool:
+        """Whether A reaches every u, measured: by the defect that is left of random ones."""
+        generator = torch.Generator().manual_seed(self.map.rows)
+        probes = torch.randn(self.map.rows, PROBES, generator=generator, dtype=torch.float64, device="cpu")
+        return self.solve(probes.to(self.map.device, self.map.dtype)).surjective
+
+
+class Unfactored(Factor):
+    """The factor of a map that has none, for it holds or squares to what is not finite: `solve` finds out which."""
+
+    def invert(self, target: Tensor, damping: float | None) -> Solution:
+        raise torch.linalg.LinAlgError("the map could not be factored")
+
+
 class Solver(abc.ABC):
-    """Base class of the solvers: small frozen objects, called with features and target."""
+    """Base class of the solvers: small frozen objects with two verbs, `factor` once and the factor's `solve` often.
+
+    A subclass implements `factor_map`. One that remembers earlier batches says so by `remembers = True`.
+    """
+
+    remembers: ClassVar[bool] = False
 
     def __call__(self, features: Tensor, target: Tensor, *, bias: bool = False) -> Solution:
         """Solve [Phi, 1] Delta = u.
@@ -100,44 +197,36 @@ class Solver(abc.ABC):
             raise ValueError(
                 f"features of {features.dtype} and target of {target.dtype}; expected both float32 or both float64"
             )
-        return self.solve(Design.of(features, bias), target)
+        return self.factor(Features.of(features, bias=bias)).solve(target)
 
-    def solve(self, design: Design, target: Tensor) -> Solution:
-        """As a call, for features and target that fit.
+    def factor(self, map: LinearMap, state: State | None = None) -> Factor:
+        """What answers A x = u for this map A.
 
-        Raises:
-            FloatingPointError: features or target hold NaN or infinity.
+        Args:
+            map: A.
+            state: what a solver that remembers keeps of this layer; it reads and updates the mapping.
         """
-        small = narrowed(design)
-        if small is None:
-            return self._finite(design, target)
-        inner = self._finite(small.design, target)
-        return Solution(small.widen(inner.delta), inner.bias, inner.rank, design, target)
+        # Imported late: widening is itself a factor.
+        from revgn.solvers.widened import widened
 
-    def _finite(self, design: Design, target: Tensor) -> Solution:
-        """The solution, whose defect, a number that is wanted anyway, tells whether all was finite."""
-        solution = self._solve(design, target)
-        if not math.isfinite(solution.defect):
-            finite(target, "target")
-            for rows in design.features.slices:
-                finite(design.features.block(rows))
-            raise FloatingPointError("the solution holds NaN or infinity; add damping or lower the learning rate")
-        return solution
+        try:
+            return widened(self, map, state) or self.factor_map(map, state)
+        except torch.linalg.LinAlgError:
+            return Unfactored(map, self)
 
     @abc.abstractmethod
-    def _solve(self, design: Design, target: Tensor) -> Solution:
-        """As `solve`; what is not finite may lead to a solution that is not."""
+    def factor_map(self, map: LinearMap, state: State | None) -> Factor:
+        """As `factor`, for a map to be taken as it is."""
 
 
-def finite(matrix: Tensor, name: str = "features") -> Tensor:
-    """The features, their Gram matrix or the target as it is; raises FloatingPointError if it holds NaN or infinity."""
+def finite(matrix: Tensor, name: str) -> Tensor:
+    """The tensor as it is; raises FloatingPointError if it holds NaN or infinity."""
     if not torch.isfinite(matrix).all():
-        verb = "holds" if name == "target" else "hold"
-        raise FloatingPointError(f"the {name} {verb} NaN or infinity; check the inputs and lower the learning rate")
+        raise FloatingPointError(f"the {name} holds NaN or infinity; check the inputs and lower the learning rate")
     return matrix
 
 
-def require_tolerance(name: str, value: float | None) -> None:
+def require_tolerance(name: str, value: Any) -> None:
     """Raise ValueError unless the value is finite and not negative, or None."""
     if value is not None and not 0.0 <= value < math.inf:
         raise ValueError(f"{name} must be finite and not negative, got {value}")
@@ -145,9 +234,7 @@ def require_tolerance(name: str, value: float | None) -> None:
 
 @functools.lru_cache(maxsize=64)  # so that they need not travel to the device at every step
 def _probes(k: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Gaussian probes scaled to unit second moment, (k, PROBES), the same every time; for few columns all of them."""
-    if k <= PROBES:
-        return torch.eye(k, dtype=dtype, device=device)
+    """Gaussian probes scaled to unit second moment, (k, PROBES), the same every time."""
     generator = torch.Generator().manual_seed(k)
-    probes = torch.randn(k, PROBES, generator=generator, dtype=torch.float64) / PROBES**0.5
+    probes = torch.randn(k, PROBES, generator=generator, dtype=torch.float64, device="cpu") / PROBES**0.5
     return probes.to(device, dtype)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from revgn.solvers.base import ENOUGH, Solution, Solver, finite, require_tolerance
-from revgn.solvers.design import Design
+from revgn.linear import LinearMap
+from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance
 from revgn.solvers.ladder import say_once
 
 
@@ -41,35 +41,53 @@ class CG(Solver):
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
 
-    def _solve(self, design: Design, target: Tensor) -> Solution:
-        tol = ENOUGH[target.dtype] if self.tol is None else self.tol
-        ridge = self.damping * design.squared_norm() / min(design.rows, design.columns) if self.damping else 0.0
+    def factor_map(self, map: LinearMap, state: State | None) -> Factor:
+        return CGFactor(map, self, self.tol, self.damping, self.max_iterations)
+
+
+class CGFactor(Factor):
+    """Nothing is factored: every right-hand side is iterated anew.
+
+    Args:
+        map, solver: as `Factor`.
+        tol, damping, max_iterations: the solver's.
+    """
+
+    def __init__(self, map: LinearMap, solver: Solver, tol: float | None, damping: float, max_iterations: int) -> None:
+        super().__init__(map, solver)
+        self.tol = ENOUGH[map.dtype] if tol is None else tol
+        self.damping = damping
+        self.max_iterations = max_iterations
+
+    def invert(self, target: Tensor, damping: float | None) -> Solution:
+        a, tol = self.map, self.tol
+        damping = self.damping if damping is None else damping
+        ridge = damping * a.squared_norm() / min(a.rows, a.columns) if damping else 0.0
         noise = 8 * torch.finfo(target.dtype).eps
-        left = target.clone()  # u - A Delta
-        # Q R = A^T u - (A^T A + lambda I) Delta, the residual of the normal equations: it vanishes at the minimum.
-        basis, rest = torch.linalg.qr(finite(design.stack(*design.transpose(finite(target, "target")))))
+        left = target.clone()  # u - A x
+        # Q R = A^T u - (A^T A + lambda I) x, the residual of the normal equations: it vanishes at the minimum.
+        basis, rest = torch.linalg.qr(a.stack(a.adjoint(target)))
         whole_left, whole_rest = _norm(left), _norm(rest)
         directions, stacked = basis, torch.zeros_like(basis @ rest)
-        searched = 0
         for _ in range(self.max_iterations):
-            turn, rest = _deflate(rest, (tol if self.damping else noise) * whole_rest)
+            turn, rest = _deflate(rest, (tol if damping else noise) * whole_rest)
             basis, directions = basis @ turn, directions @ turn
-            if len(rest) == 0 or (not self.damping and _norm(left) <= tol * whole_left):
+            if len(rest) == 0 or (not damping and _norm(left) <= tol * whole_left):
                 break
-            moved, back = design.there_and_back(*design.split(directions))
-            curved = design.stack(*back) + ridge * directions  # (A^T A + lambda I) P
+            moved, back = a.there_and_back(a.split(directions))
+            curved = a.stack(back) + ridge * directions  # (A^T A + lambda I) P
             curvature = moved.mT.double() @ moved.double() + ridge * (directions.mT @ directions)
             inverse = torch.linalg.pinv(curvature, hermitian=True).to(target.dtype)
             step = inverse @ rest
             stacked += directions @ step
             left -= moved @ step
-            searched += len(rest)
             basis, turn = torch.linalg.qr(basis - curved @ inverse)
             directions = basis + directions @ turn.mT
             rest = turn @ rest
         else:
             say_once(f"CG: not converged in {self.max_iterations} iterations; the defect tells how far it came")
-        return Solution(*design.split(stacked), min(searched, design.rows, design.columns), design, target)
+        # How many directions it took says nothing sure of the rank: an iteration may need more than there are.
+        return Solution(a.split(stacked), None, a, target)
 
 
 def _norm(matrix: Tensor) -> float:

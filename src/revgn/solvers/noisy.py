@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from revgn.solvers.base import Solution, Solver, require_tolerance
-from revgn.solvers.design import Design
-from revgn.solvers.gram import Cholesky
+from revgn.linear import LinearMap
+from revgn.solvers.base import Factor, Solution, Solver, State, require_tolerance
+from revgn.solvers.cholesky import Cholesky
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,36 @@ class Noisy(Solver):
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a whole number from 0 on, got {self.seed!r}")
 
-    def _solve(self, design: Design, target: Tensor) -> Solution:
-        exact = Cholesky().solve(design, target)
+    def factor_map(self, map: LinearMap, state: State | None) -> Factor:
+        return NoisyFactor(map, self, Cholesky().factor_map(map, state), self.std, self.seed)
+
+
+class NoisyFactor(Factor):
+    """An exact factor, and the noise that goes onto its solutions.
+
+    Args:
+        map, solver: as `Factor`.
+        inner: the exact factor.
+        std, seed: the solver's.
+    """
+
+    def __init__(self, map: LinearMap, solver: Solver, inner: Factor, std: float, seed: int) -> None:
+        super().__init__(map, solver)
+        self.inner = inner
+        self.std = std
+        self.seed = seed
+
+    def invert(self, target: Tensor, damping: float | None) -> Solution:
+        exact = self.inner.invert(target, damping)
         if not self.std:
             return exact
-        stacked = design.stack(exact.delta, exact.bias)  # (p, k)
+        stacked = self.map.stack(exact.x)  # (p, k)
         scale = self.std * torch.linalg.vector_norm(stacked, dtype=torch.float64) / stacked.numel() ** 0.5
         # In float64 on the CPU, so that one seed means the same noise in every dtype and on every device.
-        noise = torch.randn(stacked.shape, generator=self._generator(target), dtype=torch.float64)
+        generator = self._generator(target)
+        noise = torch.randn(stacked.shape, generator=generator, dtype=torch.float64, device="cpu")
         noisy = stacked + (scale * noise.to(scale.device)).to(stacked.dtype)
-        return Solution(*design.split(noisy), exact.rank, design, target)
+        return Solution(self.map.split(noisy), exact.measured_rank, self.map, target)
 
     def _generator(self, target: Tensor) -> torch.Generator:
         """Random numbers that the seed and the very bits of the target decide."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from revgn.solvers.base import Solution, Solver, finite, require_tolerance
-from revgn.solvers.design import Design
+from revgn.linear import LinearMap
+from revgn.solvers.base import Factor, Solution, Solver, State, require_tolerance
 
 # Directions of the first attempt to find the rank; every further one doubles them.
 FIRST = 64
@@ -46,16 +46,15 @@ class Randomized(Solver):
         require_tolerance("oversampling", self.oversampling)
         require_tolerance("power_iterations", self.power_iterations)
 
-    def _solve(self, design: Design, target: Tensor) -> Solution:
-        finite(target, "target")
-        full = min(design.rows, design.columns)
+    def factor_map(self, map: LinearMap, state: State | None) -> Factor:
+        full = min(map.rows, map.columns)
         width = min(full, FIRST if self.rank is None else self.rank + self.oversampling)
         generator = torch.Generator().manual_seed(self.seed)
-        q = target.new_zeros(design.rows, 0)
+        q = torch.zeros(map.rows, 0, dtype=map.dtype, device=map.device)
         while True:
-            q = torch.cat((q, self._directions(design, q, width - q.shape[1], generator)), dim=1)
-            back = design.stack(*design.transpose(q))  # B = A^T Q, (p, l): A is nearly Q B^T
-            w, v = torch.linalg.eigh(finite(back.mT @ back).double())  # ascending squares of singular values
+            q = torch.cat((q, self._directions(map, q, width - q.shape[1], generator)), dim=1)
+            back = map.stack(map.adjoint(q))  # B = A^T Q, (p, l): A is nearly Q B^T
+            w, v = torch.linalg.eigh((back.mT @ back).double())  # ascending squares of singular values
             kept = (w > self.rtol**2 * w[-1]) & (w > 0)
             # The range is whole when the smallest direction found is one to be dropped.
             if self.rank is not None or width == full or not kept[0]:
@@ -63,19 +62,39 @@ class Randomized(Solver):
             width = min(full, 2 * width)
         if self.rank is not None:
             kept[: -self.rank] = False
-        inverse = torch.where(kept, 1 / w, 0).unsqueeze(-1)
-        dual = v @ (inverse * (v.mT @ (q.mT @ target).double()))  # V S^-2 V^T Q^T u
-        delta, bias = design.split(back @ dual.to(back.dtype))
-        return Solution(delta, bias, int(kept.sum()), design, target)
+        return RandomizedFactor(map, self, q, back, w, v, kept)
 
-    def _directions(self, design: Design, known: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    def _directions(self, map: LinearMap, known: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """An orthonormal basis, (n, count), of what A makes of random directions, apart from the known ones."""
-        random = torch.randn(design.columns, count, generator=generator, dtype=known.dtype).to(known.device)
-        found = _orthonormal(design.apply(*design.split(random)), known)
+        random = torch.randn(map.columns, count, generator=generator, dtype=known.dtype, device="cpu").to(known.device)
+        found = _orthonormal(map.apply(map.split(random)), known)
         for _ in range(self.power_iterations):
-            back = torch.linalg.qr(design.stack(*design.transpose(found))).Q
-            found = _orthonormal(design.apply(*design.split(back)), known)
+            back = torch.linalg.qr(map.stack(map.adjoint(found))).Q
+            found = _orthonormal(map.apply(map.split(back)), known)
         return found
+
+
+class RandomizedFactor(Factor):
+    """The factor A = Q B^T, with B = A^T Q and B^T B = V diag(w) V^T.
+
+    Args:
+        map, solver: as `Factor`.
+        q, back, w, v: Q (n, l), B (p, l), w (l,), V (l, l).
+        kept: which of the w are not dropped, (l,).
+    """
+
+    def __init__(
+        self, map: LinearMap, solver: Solver, q: Tensor, back: Tensor, w: Tensor, v: Tensor, kept: Tensor
+    ) -> None:
+        super().__init__(map, solver)
+        self.q, self.back, self.w, self.v, self.kept = q, back, w, v, kept
+
+    def invert(self, target: Tensor, damping: float | None) -> Solution:
+        ridge = damping * self.map.squared_norm() / min(self.map.rows, self.map.columns) if damping else 0.0
+        inverse = torch.where(self.kept, 1 / (self.w + ridge), 0).unsqueeze(-1)
+        dual = self.v @ (inverse * (self.v.mT @ (self.q.mT @ target).double()))  # V S^-2 V^T Q^T u
+        x = self.map.split(self.back @ dual.to(self.back.dtype))
+        return Solution(x, self.kept.sum(), self.map, target)
 
 
 def _orthonormal(columns: Tensor, known: Tensor) -> Tensor:

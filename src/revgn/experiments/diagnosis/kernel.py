@@ -42,7 +42,6 @@ class KernelDiagnosis(Diagnosis):
         self._vectors = probe_vectors(outputs_shape(self.network, self.inputs), self.samples, generator=generator)
 
     def findings(self) -> dict[str, float]:
-        assert self._vectors is not None, "begin comes first"
         products = kernel_products(self.network, self.inputs, self._vectors).cpu()
         start = products if self._start is None else self._start
         estimate = similarity(start, products, exact=self.samples is None)

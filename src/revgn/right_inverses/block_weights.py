@@ -87,8 +87,8 @@ class Given(BlockWeights):
 KINDS: dict[str, BlockWeights] = {"exact": Exact(), "last": Last(), "uniform": Uniform(), "sum": Sum()}
 
 
-def find_block_weights(weights: str | Sequence[float], num_blocks: int) -> BlockWeights:
-    """The strategy of that name, or the given weights.
+def find_block_weights(weights: str | Sequence[float], num_blocks: int | None) -> BlockWeights:
+    """The strategy of that name, or the given weights; their number is not checked for num_blocks = None.
 
     Raises:
         ValueError: an unknown name; not one finite weight a block; all weights zero.
@@ -98,9 +98,10 @@ def find_block_weights(weights: str | Sequence[float], num_blocks: int) -> Block
             raise ValueError(unknown_name("block_weights", weights, KINDS))
         return KINDS[weights]
     given = tuple(float(weight) for weight in weights)
-    if len(given) != num_blocks or not all(map(math.isfinite, given)) or not any(given):
+    expected = len(given) if num_blocks is None else num_blocks
+    if len(given) != expected or not all(map(math.isfinite, given)) or not any(given):
         raise ValueError(
-            f"block_weights={given}; expected {num_blocks} finite numbers, one a block, not all zero, "
+            f"block_weights={given}; expected {expected} finite numbers, one a block, not all zero, "
             f"or one of {', '.join(KINDS)}"
         )
     return Given(given)

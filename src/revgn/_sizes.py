@@ -1,0 +1,24 @@
+"""Sizes of memory as people write them."""
+
+import re
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(size: int | str) -> int:
+    """The bytes of a size such as 4_000_000_000 or "4 GB".
+
+    Raises:
+        ValueError: it is no size above zero.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)\s*", size, re.IGNORECASE) if isinstance(size, str) else None
+    amount = int(float(found[1]) * _UNITS[found[2].upper()]) if found else size
+    if isinstance(amount, bool) or not isinstance(amount, int) or amount <= 0:
+        raise ValueError(f"memory={size!r} is no size; give bytes as a whole number, or text such as '4 GB'")
+    return amount
+
+
+def say_bytes(amount: float) -> str:
+    """Bytes in the largest unit of which there is at least one."""
+    unit = next((u for u in reversed(_UNITS) if amount >= _UNITS[u]), "B")
+    return f"{amount / _UNITS[unit]:.3g} {unit}"

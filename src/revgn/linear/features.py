@@ -1,0 +1,196 @@
+"""The linear map of one layer: its features at a batch, with a bias column that is never formed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from revgn.linear.map import LinearMap
+from revgn.linear.sharded import beside, whole
+
+# Rows of the tiles in which the lower triangle of a Gram matrix is formed: 10 of 16 tiles at n = 1024. Narrower ones
+# leave out more, but products of few rows are slower than what they save.
+TILE = 256
+
+Weights = tuple[Tensor, Tensor | None]
+"""A vector of the domain: the rows of Delta for the features, (h, k), and its bias row, (k,), or None."""
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Phi = Z V, the features of a layer that is linear in its inputs: no rank beyond the width k of Z.
+
+    Attributes:
+        rows: Z, (n, k).
+        basis: V, (k, h).
+    """
+
+    rows: Tensor
+    basis: Tensor
+
+
+def remember_product(features: Tensor, product: Product) -> Tensor:
+    """The features, marked as a product for whoever gets to see this very tensor."""
+    features.revgn_product = product  # pyright: ignore[reportAttributeAccessIssue]
+    return features
+
+
+def product_of(features: Tensor) -> "Product | None":
+    """The product that the features were marked with, or None."""
+    return getattr(features, "revgn_product", None)
+
+
+class Features(LinearMap):
+    """A = [Phi, 1], or Phi alone: features (n, h), and whether a column of ones follows them.
+
+    Gram matrices are formed in the features' dtype, by far the largest product here, and returned in float64, where
+    they are factored. Only their lower triangle is formed, in tiles; it is all that is read of them.
+
+    Args:
+        chunk: gives the features of a slice of rows; called whenever they are needed.
+        slices: the slices of rows that `chunk` is asked for, in order; no more than one of them is held at once.
+        like: any tensor of the features' width h, dtype and device, on the mesh where they are sharded.
+        bias: whether a column of ones follows the features.
+        product: the features as a product, where they are one.
+    """
+
+    def __init__(
+        self,
+        chunk: Callable[[slice], Tensor],
+        slices: Sequence[slice],
+        *,
+        like: Tensor,
+        bias: bool = False,
+        product: Product | None = None,
+    ) -> None:
+        self.chunk = chunk
+        self.slices = slices
+        self.bias = bias
+        self.product = product
+        self._like = like
+        self.rows = slices[-1].stop
+        self.width = like.shape[-1]
+        self.columns = self.width + bias
+        self.dtype = like.dtype
+        self.device = like.device
+
+    @classmethod
+    def of(cls, features: Tensor, *, bias: bool = False, product: Product | None = None) -> "Features":
+        """The map of features (n, h) that lie in memory."""
+        return cls(lambda _: features, (slice(0, len(features)),), like=features, bias=bias, product=product)
+
+    @classmethod
+    def streamed(
+        cls, chunk: Callable[[slice], Tensor], rows: int, chunk_rows: int, *, like: Tensor, bias: bool = False
+    ) -> "Features":
+        """The map of features that are made a chunk of rows at a time, and again on every use."""
+        slices = tuple(slice(start, min(start + chunk_rows, rows)) for start in range(0, rows, chunk_rows))
+        return cls(chunk, slices, like=like, bias=bias)
+
+    def scaled(self, factor: float) -> "Features":
+        # A bias column cannot be scaled apart from its features: it becomes one of them.
+        if self.bias:
+            return Features.of(factor * self.dense())
+        return Features(lambda rows: factor * self.chunk(rows), self.slices, like=self._like)
+
+    def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        if self.product is not None and self.product.basis.shape[0] < self.rows:
+            # Z (V V^T) Z^T: products of width k in place of h.
+            metric = self.product.basis @ self.product.basis.mT
+            gram = whole((self.product.rows @ metric) @ self.product.rows.mT).to(dtype)
+            return gram.add_(1.0) if self.bias else gram
+        gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
+        for index, here in enumerate(self.slices):
+            chunk = self.chunk(here)
+            add_lower_product(chunk, gram[here, here])
+            for before in self.slices[:index]:
+                gram[here, before] = whole(chunk @ self.chunk(before).mT)
+        return gram.add_(1.0) if self.bias else gram
+
+    def column_gram(self) -> Tensor:
+        h = self.width
+        gram = torch.zeros(self.columns, self.columns, dtype=torch.float64, device=self.device)
+        for here in self.slices:
+            chunk = self.chunk(here)
+            add_lower_product(chunk.mT, gram[:h, :h])
+            if self.bias:
+                gram[h, :h] += whole(chunk.sum(0, dtype=torch.float64))
+                gram[h, h] += len(chunk)
+        return gram
+
+    def apply(self, x: Weights) -> Tensor:
+        delta, bias = x
+        if self.product is not None and self.product.basis.shape[0] < self.rows:
+            inner = self.product.basis @ beside(delta, self.product.basis)
+            return whole(_affine(self.product.rows, inner, bias))
+        parts = [whole(_affine(self.chunk(here), beside(delta, self._like), bias)) for here in self.slices]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def adjoint(self, u: Tensor) -> Weights:
+        """Phi^T u, (h, k), transposed in memory as a layer's weight is, and the sum of u, (k,), for the bias row."""
+        first, *others = self.slices
+        delta = beside(u[first].mT, self._like) @ self.chunk(first)
+        for here in others:
+            delta.addmm_(beside(u[here].mT, self._like), self.chunk(here))
+        return delta.mT, (u.sum(0) if self.bias else None)
+
+    def there_and_back(self, x: Weights) -> tuple[Tensor, Weights]:
+        moved: list[Tensor] = []
+        back: Tensor | None = None
+        for here in self.slices:
+            chunk = self.chunk(here)
+            moved.append(whole(_affine(chunk, beside(x[0], chunk), x[1])))
+            part = beside(moved[-1].mT, chunk) @ chunk
+            back = part if back is None else back.add_(part)
+        assert back is not None
+        rows = moved[0] if len(moved) == 1 else torch.cat(moved)
+        return rows, (back.mT, rows.sum(0) if self.bias else None)
+
+    def squared_norm(self) -> float:
+        norms = [torch.linalg.vector_norm(self.chunk(here), dtype=torch.float64) for here in self.slices]
+        return float(whole(torch.stack(norms).square().sum())) + self.rows * self.bias
+
+    def largest_entry(self) -> float:
+        return float(whole(torch.stack([self.chunk(here).abs().amax() for here in self.slices]).amax()))
+
+    def stack(self, x: Weights) -> Tensor:
+        delta, bias = x
+        delta = whole(delta)
+        return delta if bias is None else torch.cat((delta, bias.unsqueeze(0)))
+
+    def split(self, stacked: Tensor) -> Weights:
+        return (stacked[:-1], stacked[-1]) if self.bias else (stacked, None)
+
+    def add(self, x: Weights, y: Weights, factor: float = 1.0) -> Weights:
+        bias = None if x[1] is None or y[1] is None else x[1] + factor * y[1]
+        return x[0] + factor * y[0], bias
+
+    def times(self, x: Weights, right: Tensor) -> Weights:
+        # Delta is transposed in memory, as a layer's weight is, and stays so.
+        return (beside(right.mT, x[0]) @ x[0].mT).mT, (None if x[1] is None else x[1] @ right)
+
+    def dense(self) -> Tensor:
+        """A itself: a copy, unless it lies in memory without a bias.
+
+        Raises:
+            ValueError: the features come in chunks, and A must not be held.
+        """
+        if len(self.slices) > 1:
+            raise ValueError(
+                f"the features of {self.rows} rows come in {len(self.slices)} chunks, but this solver factors them as "
+                "a whole; use Cholesky, Eigh, CG or Randomized, or leave chunk_rows out"
+            )
+        features = whole(self.chunk(self.slices[0]))
+        return torch.cat((features, features.new_ones(self.rows, 1)), dim=1) if self.bias else features
+
+
+def _affine(features: Tensor, delta: Tensor, bias: Tensor | None) -> Tensor:
+    return features @ delta if bias is None else torch.addmm(beside(bias, features), features, delta)
+
+
+def add_lower_product(matrix: Tensor, out: Tensor, tile: int = TILE) -> None:
+    """Add M M^T to `out`, (m, m), for M (m, p): the lower triangle, and no more of the upper than tiles bring."""
+    for start in range(0, len(matrix), tile):
+        stop = start + tile
+        out[start:stop, :stop] += whole(matrix[start:stop] @ matrix[:stop].mT)

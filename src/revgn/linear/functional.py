@@ -1,0 +1,202 @@
+"""A module as a function of its parameters: other values put in for a while, some of its rows, its JVP."""
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves, tree_map
+
+Inputs = Any
+"""What a module is called with: a tensor, a tuple of positional or a dict of keyword arguments, n rows in each tensor."""
+
+Change = Mapping[nn.Parameter, Tensor]
+"""A change of parameters, or a tangent of them, each of its parameter's shape."""
+
+
+def count_rows(inputs: Inputs) -> int:
+    """The number of rows n of a batch.
+
+    Raises:
+        ValueError: there is no tensor, a scalar, no row, or tensors differ in their rows.
+    """
+    counts = {len(leaf) if leaf.ndim else -1 for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)}
+    if len(counts) != 1 or counts == {-1}:
+        what = "no tensor" if not counts else "tensors of " + " and ".join("no" if c < 0 else str(c) for c in counts)
+        raise ValueError(
+            f"inputs with {what} rows; expected the same n rows in each tensor: a tensor (n, ...), a tuple of them for "
+            "several arguments, or a dict for keyword arguments"
+        )
+    (rows,) = counts
+    if rows == 0:
+        raise ValueError("an empty batch: 0 rows; expected at least one")
+    return rows
+
+
+def take(inputs: Inputs, rows: "Tensor | slice") -> Inputs:
+    """Some rows of a batch."""
+    return tree_map(lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf, inputs)
+
+
+def call(model: nn.Module, inputs: Inputs) -> Tensor:
+    """The module's outputs, (n, d_out).
+
+    Raises:
+        ValueError, TypeError: they are no such tensor, or not of float32 or float64.
+    """
+    if isinstance(inputs, tuple):
+        outputs = model(*inputs)
+    elif isinstance(inputs, Mapping):
+        outputs = model(**inputs)
+    else:
+        outputs = model(inputs)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(f"the model's outputs are a {type(outputs).__name__}; expected one tensor (n, d_out)")
+    rows = count_rows(inputs)
+    if outputs.ndim != 2 or len(outputs) != rows:
+        raise ValueError(
+            f"the model's outputs have shape {tuple(outputs.shape)}; expected ({rows}, d_out): "
+            + ("outputs.unsqueeze(1) makes them so" if outputs.shape == (rows,) else "flatten what each row gives")
+        )
+    if outputs.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"the model's outputs are {outputs.dtype}; Gauss-Newton needs float32 or float64")
+    return outputs
+
+
+@contextmanager
+def plain_kernels(model: nn.Module) -> Generator[None]:
+    """Kernels that autograd can differentiate twice, forwards and batched, in place of fused ones that it cannot."""
+    # Sought only where torch.nn's recurrent modules are: without mkldnn convolutions are several times slower.
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if recurrent:
+            # torch.backends.mkldnn.flags does the same, and warns of hardware that is not there.
+            enabled = torch._C._get_mkldnn_enabled()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+            switch = torch._C._set_mkldnn_enabled  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+            stack.callback(switch, enabled)
+            switch(False)
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
+
+
+@contextmanager
+def swapped(model: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Generator[None]:
+    """The module with other tensors in the places of some of its parameters, which are put back afterwards.
+
+    Every place is found, once for each module however many names lead to it: the module's own parameters, and the
+    lists, tuples and dicts among its attributes that hold one besides, as torch's recurrent modules do.
+    """
+    by_id = {id(parameter): value for parameter, value in values.items()}
+    undo: list[tuple[dict[str, Any], str, Any]] = []
+    try:
+        for module in model.modules():
+            own: dict[str, Any] = module._parameters  # pyright: ignore[reportPrivateUsage]
+            for places in (own, vars(module)):
+                for name, held in list(places.items()):
+                    if places is not own and (name.startswith("_") and name != "_flat_weights"):
+                        continue  # torch's own registries
+                    replaced = _replace(held, by_id)
+                    if replaced is not held:
+                        undo.append((places, name, held))
+                        places[name] = replaced
+        yield
+    finally:
+        for places, name, held in reversed(undo):
+            places[name] = held
+
+
+def _replace(held: Any, by_id: Mapping[int, Tensor]) -> Any:
+    """What is held, with its parameters replaced; the same object where none is."""
+    if isinstance(held, Tensor):
+        return by_id.get(id(held), held)
+    if isinstance(held, (list, tuple)) and any(id(item) in by_id for item in held):  # pyright: ignore[reportUnknownArgumentType]
+        items: list[Any] = [by_id.get(id(item), item) for item in held]
+        return items if isinstance(held, list) else tuple(items)
+    if isinstance(held, dict) and any(id(item) in by_id for item in held.values()):
+        return {key: by_id.get(id(item), item) for key, item in held.items()}
+    return held
+
+
+def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
+    """The outputs F (n, d_out), and J Delta (n, d_out), through the module's own forward pass.
+
+    By forward-mode autodiff; where the module knows no forward mode, or reads a parameter from where it cannot be
+    replaced, by two reverse passes, which cost about three times as much.
+
+    Args:
+        model: any module that autograd can differentiate.
+        inputs: see `Inputs`.
+        change: Delta; parameters that are not in it stay.
+    """
+    if _has_padding(model):
+        return _double_backward(model, inputs, change)
+    parameters = [p for p in model.parameters() if p.requires_grad or p in change]
+    try:
+        with torch.enable_grad(), plain_kernels(model), forward_ad.dual_level():
+            duals = {
+                p: forward_ad.make_dual(p.detach(), change[p].detach()) if p in change else p.detach()
+                for p in parameters
+            }
+            with swapped(model, duals):
+                dual = call(model, inputs)
+            outputs, moved = cast(tuple[Tensor, Tensor | None], forward_ad.unpack_dual(dual))
+            # A graph although all parameters were replaced by tensors without one: some are read elsewhere.
+            if not outputs.requires_grad:
+                return outputs, torch.zeros_like(outputs) if moved is None else moved
+    except (NotImplementedError, RuntimeError) as error:
+        if not _lacks_forward_mode(error):
+            raise
+    return _double_backward(model, inputs, change)
+
+
+def _has_padding(model: nn.Module) -> bool:
+    """Whether an embedding has a padding row, which autograd's backward leaves alone and its forward mode moves."""
+    return any(isinstance(module, nn.Embedding) and module.padding_idx is not None for module in model.modules())
+
+
+def _lacks_forward_mode(error: Exception) -> bool:
+    words = str(error)
+    return any(hint in words for hint in ("forward AD", "forward-mode", "jvp", "tangent", "dual"))
+
+
+def pull_back(
+    outputs: Tensor, parameters: Sequence[nn.Parameter], v: Tensor, *, create_graph: bool = False
+) -> list[Tensor]:
+    """J^T v for each parameter, by the graph of the outputs, which is kept; zeros for those that are not in it."""
+    if not outputs.requires_grad:
+        return [torch.zeros_like(p) for p in parameters]
+    found: Any = torch.autograd.grad(
+        outputs, parameters, v, retain_graph=True, create_graph=create_graph, allow_unused=True
+    )
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+
+def _double_backward(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
+    """The JVP as the derivative of J^T w by w: two reverse passes with the module's real parameters."""
+    with torch.enable_grad(), plain_kernels(model), requiring_grad(change):
+        outputs = call(model, inputs)
+        w = torch.zeros_like(outputs, requires_grad=True)
+        pulled = pull_back(outputs, tuple(change), w, create_graph=True)
+        inner = torch.stack([(g * t).sum() for g, t in zip(pulled, change.values(), strict=True)]).sum()
+        (moved,) = torch.autograd.grad(inner, w) if inner.requires_grad else (torch.zeros_like(outputs),)
+    return outputs.detach(), moved
+
+
+@contextmanager
+def requiring_grad(parameters: Iterable[nn.Parameter]) -> Generator[None]:
+    """All of these parameters with `requires_grad`, as they were afterwards."""
+    frozen = [p for p in parameters if not p.requires_grad]
+    try:
+        for p in frozen:
+            p.requires_grad_(True)
+        yield
+    finally:
+        for p in frozen:
+            p.requires_grad_(False)

@@ -1,0 +1,180 @@
+"""The Jacobian of any module's outputs by its parameters, as a linear map: products, the tangent kernel, and all of it."""
+
+import functools
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from revgn.linear.blocks import Block, add_pair_terms
+from revgn.linear.functional import Change, Inputs, call, count_rows, jvp, plain_kernels, pull_back, take
+from revgn.linear.per_example import PerExampleBlock
+from revgn.linear.plan import PROBED, Plan, make_plan
+from revgn.linear.precision import full_precision
+from revgn.linear.recording import blocks, record
+from revgn.linear.refusals import refuse_difference
+
+
+class Jacobian:
+    """J = dF / dtheta, (n d_out, P), of a module's outputs F by its parameters theta, at a batch of n rows.
+
+    Row i d_out + a belongs to output a of row i. J is not held: `apply` is a JVP, `adjoint` a backward pass, and
+    `gram`, the (empirical neural) tangent kernel K = J J^T, is formed layer by layer, as the Hadamard product of two
+    Gram matrices for each layer that is linear in its parameters (torch.nn's Linear, Conv1d, Conv2d, Embedding, scales
+    and shifts of its norms, and what is registered with `revgn.nn.layer_uses`), by per-example gradients for all other
+    parameters. What layers say of themselves is checked against autograd on 8 rows.
+
+        kernel = revgn.Jacobian(model, inputs).gram()
+
+    Cost of `gram`: a forward pass, d_out backward passes, sum over layers of n^2 p + n^2 d_out^2 q for layers p to q;
+    memory 8 (n d_out)^2 bytes, and the activations.
+
+    Args:
+        model: any module whose rows do not depend on each other, with outputs (n, d_out).
+        inputs: (n, ...); a tuple for several positional arguments, a dict for keyword arguments.
+        parameters: those to differentiate by; None: all that are trainable.
+        compare_rows: whether a few rows' outputs are compared with those that they have alone, which tells whether rows
+            depend on each other; an optimizer that certifies its steps does so itself.
+
+    Attributes:
+        parameters: theta, in the order of J's columns.
+        rows: n.
+        d_out, dtype, device: of the outputs.
+
+    Raises:
+        ValueError: nothing is trainable; outputs that are not (n, d_out); rows that depend on each other (BatchNorm in
+            training mode); randomness (Dropout in training mode); a forward pass that changes buffers; no rows.
+        TypeError: parameters or outputs that are neither float32 nor float64.
+
+    Source: Jacot et al. (2018); layer by layer as in Novak, Sohl-Dickstein, Schoenholz (2022).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        parameters: Iterable[nn.Parameter] | None = None,
+        *,
+        compare_rows: bool = True,
+    ) -> None:
+        self.model = model
+        self.inputs = inputs
+        self.rows = count_rows(inputs)
+        chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else list(parameters)
+        self.parameters: tuple[nn.Parameter, ...] = tuple(dict.fromkeys(chosen))
+        _check_parameters(model, self.parameters)
+        with full_precision(self.parameters[0].device):
+            self._plan: Plan = make_plan(model, inputs, self.parameters)
+        self._compare_rows = compare_rows
+        self.d_out = self._plan.d_out
+        self.dtype = self._plan.dtype
+        self.device = self.parameters[0].device
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape (n d_out, P) of J."""
+        return self.rows * self.d_out, sum(p.numel() for p in self.parameters)
+
+    @functools.cached_property
+    def outputs(self) -> Tensor:
+        """F, (n, d_out)."""
+        if "blocks" in vars(self):
+            return self._outputs
+        with full_precision(self.device), plain_kernels(self.model):
+            return self._checked(call(self.model, self.inputs))
+
+    @functools.cached_property
+    def blocks(self) -> Sequence[Block]:
+        """The columns of J by layer, from one forward pass and d_out backward passes."""
+        with full_precision(self.device):
+            recording = record(self.model, self.inputs, self._plan.layered)
+            self._outputs = self._checked(recording.outputs.detach())
+            found = blocks(recording)
+            known = {p for block in found for p in block.parameters}
+            others = [p for p in self.parameters if p not in known]
+            if others:
+                found.append(PerExampleBlock(self.model, self.inputs, others, self.d_out, self._plan.gradients))
+        return found
+
+    def apply(self, change: Change) -> Tensor:
+        """J Delta, (n, d_out), for a change of some of the parameters; by the layers where they are at hand."""
+        with full_precision(self.device):
+            if "blocks" not in vars(self):
+                return jvp(self.model, self.inputs, change)[1]
+            moved = [block.apply(change) for block in self.blocks if any(p in change for p in block.parameters)]
+            return torch.stack(moved).sum(0) if moved else torch.zeros_like(self.outputs)
+
+    def adjoint(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
+        """J^T v by parameter, for v (n, d_out); by the layers where they are at hand, else one backward pass."""
+        with full_precision(self.device):
+            if "blocks" not in vars(self):
+                return self._backward(v)
+            found: dict[nn.Parameter, Tensor] = {}
+            for block in self.blocks:
+                found |= block.adjoint(v)
+            return {p: found[p] for p in self.parameters}
+
+    def gram(self) -> Tensor:
+        """The tangent kernel K = J J^T, (n d_out, n d_out), float64, symmetric."""
+        kernel = self.lower_gram()
+        for start in range(0, len(kernel), 1024):  # by tiles: a mask of the kernel's size would be as large as it
+            stop = start + 1024
+            kernel[start:stop, start:stop] = torch.tril(kernel[start:stop, start:stop])
+            kernel[start:stop, start:stop] += torch.tril(kernel[start:stop, start:stop], -1).mT
+            kernel[start:stop, stop:] = kernel[stop:, start:stop].mT
+        return kernel
+
+    def lower_gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        """As `gram`, but only the lower triangle is filled; in another dtype if that is asked."""
+        n = self.shape[0]
+        kernel = torch.zeros(n, n, dtype=dtype, device=self.device)
+        with full_precision(kernel.device):
+            add_pair_terms([term for block in self.blocks for term in block.pair_terms()], kernel)
+            for block in self.blocks:
+                block.add_gram(kernel)
+        return kernel
+
+    def mean_gram(self) -> Tensor:
+        """The mean over outputs a of K[., a, ., a], (n, n), float64: a kernel of rows alone; its lower triangle."""
+        mean = torch.zeros(self.rows, self.rows, dtype=torch.float64, device=self.device)
+        with full_precision(mean.device):
+            for block in self.blocks:
+                block.add_mean_gram(mean)
+        return mean
+
+    def dense(self) -> Tensor:
+        """J itself, (n d_out, P), columns in the order of `parameters`: for small problems."""
+        columns: dict[nn.Parameter, Tensor] = {}
+        with full_precision(self.device):
+            for block in self.blocks:
+                whole = block.dense(slice(0, self.rows)).flatten(0, 1)
+                parts = whole.split([p.numel() for p in block.parameters], dim=1)
+                columns |= dict(zip(block.parameters, parts, strict=True))
+        return torch.cat([columns[p] for p in self.parameters], dim=1)
+
+    def _checked(self, outputs: Tensor) -> Tensor:
+        # A strict part of the batch: all of it would have the same statistics, whatever its rows have to do with each other.
+        if self._compare_rows and self.rows > 1:
+            some = slice(0, min(PROBED, self.rows - 1))
+            with plain_kernels(self.model):
+                refuse_difference(outputs[some], call(self.model, take(self.inputs, some)))
+        return outputs
+
+    def _backward(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
+        with torch.enable_grad(), plain_kernels(self.model):
+            outputs = call(self.model, self.inputs)
+        return dict(zip(self.parameters, pull_back(outputs, self.parameters, v), strict=True))
+
+
+def _check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    if not parameters:
+        raise ValueError("the model has no trainable parameter, so no Jacobian; call requires_grad_() on some")
+    names = {p: name for name, p in model.named_parameters()}
+    for p in parameters:
+        if p not in names:
+            raise ValueError(
+                f"a parameter of shape {tuple(p.shape)} is not the model's; take parameters from model.parameters()"
+            )
+        if p.dtype not in (torch.float32, torch.float64):
+            advice = "keep real and imaginary parts apart" if p.dtype.is_complex else "model.float() converts it"
+            raise TypeError(f"{names[p]} is {p.dtype}; expected float32 or float64: {advice}")

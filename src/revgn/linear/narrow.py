@@ -1,0 +1,44 @@
+"""Features whose structure bounds their rank below their rows: solved at the width where nothing is lost."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from revgn.linear.features import Features, Weights
+from revgn.linear.map import LinearMap
+
+
+@dataclass(frozen=True, eq=False)
+class Narrowed:
+    """The map [Z C, 1] in place of [Z V, 1], for V = C Q with C (k, k) and orthonormal rows Q.
+
+    Both have the same singular values, and [Z V, 1]^+ = diag(Q^T, 1) [Z C, 1]^+.
+
+    Attributes:
+        map: [Z C, 1], (n, k + 1).
+    """
+
+    map: Features
+    _basis: Tensor
+    _root: Tensor
+
+    def widen(self, x: Weights) -> Weights:
+        """The vector diag(Q^T, 1) x of the wide map, for x of the narrow one; as a layer's weight is in memory."""
+        dual = torch.linalg.solve_triangular(self._root.mT, x[0], upper=True)  # C^-T Delta, (k, m)
+        return (dual.mT @ self._basis).mT, x[1]
+
+
+def narrowed(map: LinearMap) -> Narrowed | None:
+    """The narrower map, if the features are linear in fewer inputs than there are rows; None otherwise."""
+    product = map.product if isinstance(map, Features) else None
+    if product is None:
+        return None
+    k, h = product.basis.shape
+    if k + map.columns - h >= map.rows or k >= h:
+        return None
+    root, info = torch.linalg.cholesky_ex(Features.of(product.basis).gram())  # C C^T = V V^T
+    if info != 0:
+        return None
+    root = root.to(product.rows.dtype)
+    return Narrowed(Features.of(product.rows @ root, bias=map.columns > h), product.basis, root)

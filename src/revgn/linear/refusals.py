@@ -1,0 +1,66 @@
+"""What a Jacobian row by row cannot be taken of: rows that depend on each other, randomness, changing buffers."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
+
+REMEDY = "call model.eval(), or make the forward pass a function of its inputs and parameters alone"
+# How far outputs of the same rows may differ by rounding, relative to the largest.
+_ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-8}
+
+
+def refuse_batch_statistics(model: nn.Module) -> None:
+    """Raise ValueError for modules that are known to be random or to mix rows as they stand."""
+    for name, module in model.named_modules():
+        where = f"{name or 'the model'} is a {type(module).__name__}"
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            cure = "call model.eval()" if module.track_running_stats else "set track_running_stats=True and call eval()"
+            raise ValueError(
+                f"{where} that normalises by the statistics of the batch: its rows depend on each other, so that no "
+                f"step by rows exists; {cure}, or use GroupNorm or LayerNorm"
+            )
+        if isinstance(module, _DropoutNd) and module.training and module.p > 0:
+            raise ValueError(f"{where} in training mode: the outputs are random; {REMEDY}")
+
+
+def close(first: Tensor, second: Tensor) -> bool:
+    """Whether outputs of the same rows are the same but for rounding; where they are not finite, nobody can tell."""
+    scale = torch.maximum(first.abs().max(), second.abs().max())
+    difference = (first - second).abs().max()
+    return not bool(difference > _ROUNDING[first.dtype] * scale)
+
+
+def refuse_difference(outputs: Tensor, alone: Tensor) -> None:
+    """Raise ValueError where rows have other outputs alone than with all the others."""
+    if not close(outputs, alone):
+        raise ValueError(
+            "the same rows have other outputs alone than within the batch: rows depend on each other, or the forward "
+            f"pass is random; {REMEDY}"
+        )
+
+
+@contextmanager
+def unchanged_buffers(model: nn.Module) -> Generator[None]:
+    """Raise ValueError if what happens inside changes a buffer, which is put back.
+
+    Raises:
+        ValueError: with the buffer's name.
+    """
+    before = {name: (buffer, buffer._version, buffer.clone()) for name, buffer in model.named_buffers()}
+    yield
+    changed = [name for name, (buffer, version, _) in before.items() if buffer._version != version]
+    replaced = [name for name, buffer in model.named_buffers() if name in before and before[name][0] is not buffer]
+    if not changed and not replaced:
+        return
+    with torch.no_grad():
+        for name in {*changed, *replaced}:
+            buffer, _, copy = before[name]
+            buffer.copy_(copy)
+            owner, _, own_name = name.rpartition(".")
+            setattr(model.get_submodule(owner), own_name, buffer)
+    names = ", ".join(sorted({*changed, *replaced})[:3])
+    raise ValueError(f"the forward pass changes the buffer {names}, so that no two passes are the same; {REMEDY}")

@@ -1,0 +1,141 @@
+"""Linear maps whose rows are weighed: by a root of the loss's curvature, or by the weights of the samples."""
+
+import torch
+from torch import Tensor, nn
+
+from revgn.linear.jacobian import Jacobian
+from revgn.linear.map import LinearMap, Vector
+
+Stepped = dict[nn.Parameter, Tensor]
+
+
+class Weighted(LinearMap):
+    """R J, (n k, P): a Jacobian as solvers see it, its outputs weighed row by row by a root of the loss's curvature.
+
+    A vector of its domain is a change of parameters, and a right-hand side has one column.
+
+    Args:
+        root: R, (n, k, d_out) with R^T R = H in each row; None for the identity, k = d_out.
+        jacobian: J.
+        kernel: K of the Jacobian if it is at hand (lower triangle); it is overwritten.
+    """
+
+    def __init__(self, root: Tensor | None, jacobian: Jacobian) -> None:
+        self.root = root
+        self.jacobian = jacobian
+        outputs, self.columns = jacobian.shape
+        self.rows = outputs if root is None else root.shape[0] * root.shape[1]
+        self.dtype = jacobian.dtype
+        self.device = jacobian.parameters[0].device
+
+    def weigh(self, outputs: Tensor) -> Tensor:
+        """R times a tangent of the outputs, (n, d_out), as a right-hand side (n k, 1)."""
+        weighed = outputs if self.root is None else (self.root @ outputs.unsqueeze(-1)).squeeze(-1)
+        return weighed.reshape(-1, 1)
+
+    def apply(self, x: Stepped) -> Tensor:
+        return self.weigh(self.jacobian.apply(x))
+
+    def adjoint(self, u: Tensor) -> Stepped:
+        n, d = self.jacobian.rows, self.jacobian.d_out
+        v = u.view(n, -1)
+        return self.jacobian.adjoint(v if self.root is None else (self.root.mT @ v.unsqueeze(-1)).view(n, d))
+
+    def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        if self.root is None:
+            return self.jacobian.lower_gram(dtype)
+        n, k, d = self.root.shape
+        root = self.root.double()
+        kernel = self.jacobian.gram().view(n, d, n * d)
+        left = (root @ kernel).view(n * k, n, d)  # R K
+        return torch.einsum("inb,nkb->ink", left, root).reshape(n * k, n * k).to(dtype)  # R K R^T
+
+    def column_gram(self) -> Tensor:
+        dense = self.dense().double()
+        return dense.mT @ dense
+
+    def dense(self) -> Tensor:
+        dense = self.jacobian.dense()
+        if self.root is None:
+            return dense
+        return (self.root @ dense.view(self.jacobian.rows, self.jacobian.d_out, -1)).flatten(0, 1)
+
+    def squared_norm(self) -> float:
+        return float(self.gram().diagonal().sum())
+
+    def largest_entry(self) -> float:
+        return float(torch.stack([p.abs().amax() for p in self.adjoint(self._ones()).values()]).amax())
+
+    def scaled(self, factor: float) -> "Weighted":
+        n, d = self.jacobian.rows, self.jacobian.d_out
+        root = torch.eye(d, dtype=self.dtype, device=self.device).expand(n, d, d) if self.root is None else self.root
+        return Weighted(factor * root, self.jacobian)
+
+    def stack(self, x: Stepped) -> Tensor:
+        return torch.cat([x[p].flatten() for p in self.jacobian.parameters]).unsqueeze(1)
+
+    def split(self, stacked: Tensor) -> Stepped:
+        parts = stacked.flatten().split([p.numel() for p in self.jacobian.parameters])
+        return {p: part.view_as(p) for p, part in zip(self.jacobian.parameters, parts, strict=True)}
+
+    def add(self, x: Stepped, y: Stepped, factor: float = 1.0) -> Stepped:
+        return {p: x[p] + factor * y[p] for p in x}
+
+    def times(self, x: Stepped, right: Tensor) -> Stepped:
+        return {p: x[p] * right for p in x}
+
+    def _ones(self) -> Tensor:
+        return torch.ones(self.rows, 1, dtype=self.dtype, device=self.device)
+
+
+class WeightedRows(LinearMap):
+    """The map diag(w) A, for weights of the rows that are square roots of sample weights.
+
+    Args:
+        root: w, (rows,).
+        map: A.
+    """
+
+    def __init__(self, root: Tensor, map: LinearMap) -> None:
+        self.root = root.unsqueeze(1)
+        self.map = map
+        self.rows, self.columns = map.rows, map.columns
+        self.dtype, self.device = map.dtype, map.device
+
+    def apply(self, x: Vector) -> Tensor:
+        return self.root * self.map.apply(x)
+
+    def adjoint(self, u: Tensor) -> Vector:
+        return self.map.adjoint(self.root * u)
+
+    def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        root = self.root.to(dtype)
+        return self.map.gram(dtype).mul_(root).mul_(root.mT)
+
+    def column_gram(self) -> Tensor:
+        dense = self.dense().double()
+        return dense.mT @ dense
+
+    def dense(self) -> Tensor:
+        return self.root * self.map.dense()
+
+    def squared_norm(self) -> float:
+        return float(torch.linalg.vector_norm(self.dense(), dtype=torch.float64).square())
+
+    def largest_entry(self) -> float:
+        return self.map.largest_entry()
+
+    def scaled(self, factor: float) -> "WeightedRows":
+        return WeightedRows(self.root.squeeze(1), self.map.scaled(factor))
+
+    def stack(self, x: Vector) -> Tensor:
+        return self.map.stack(x)
+
+    def split(self, stacked: Tensor) -> Vector:
+        return self.map.split(stacked)
+
+    def add(self, x: Vector, y: Vector, factor: float = 1.0) -> Vector:
+        return self.map.add(x, y, factor)
+
+    def times(self, x: Vector, right: Tensor) -> Vector:
+        return self.map.times(x, right)

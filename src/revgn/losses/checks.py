@@ -1,0 +1,67 @@
+"""What losses refuse: outputs, targets, sample weights and options that would compute something unintended."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def require_rows(outputs: Tensor, targets: Tensor) -> None:
+    """Refuse outputs that are not floating rows (n, d_out), and targets that are not n rows on the same device."""
+    for name, given in (("outputs", outputs), ("targets", targets)):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"{name} of type {type(given).__name__}; expected a tensor: torch.as_tensor({name})")
+    if outputs.ndim != 2 or outputs.shape[0] == 0 or outputs.shape[1] == 0:
+        raise ValueError(
+            f"outputs of shape {tuple(outputs.shape)}; expected (n, d_out) with at least one row and one column"
+        )
+    if not outputs.is_floating_point():
+        raise TypeError(f"outputs of {outputs.dtype}; expected a floating dtype: outputs.float()")
+    if targets.shape[:1] != outputs.shape[:1]:
+        raise ValueError(f"{len(targets) if targets.ndim else 'scalar'} targets for {len(outputs)} rows of outputs")
+    if targets.device != outputs.device:
+        raise ValueError(f"targets on {targets.device}, outputs on {outputs.device}; move one: targets.to(device)")
+
+
+def require_sample_weight(outputs: Tensor, sample_weight: Tensor) -> None:
+    """Refuse weights that are not n finite numbers of the outputs' dtype, none negative and not all zero."""
+    if not isinstance(sample_weight, Tensor):
+        raise TypeError(
+            f"sample_weight of type {type(sample_weight).__name__}; expected a tensor of {outputs.dtype}: "
+            "torch.as_tensor(sample_weight, dtype=outputs.dtype)"
+        )
+    if sample_weight.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"sample_weight of shape {tuple(sample_weight.shape)}; expected one weight a row: ({len(outputs)},)"
+        )
+    if sample_weight.dtype != outputs.dtype:
+        raise TypeError(
+            f"sample_weight of {sample_weight.dtype}; expected the outputs' {outputs.dtype}: "
+            "sample_weight.to(outputs.dtype)"
+        )
+    if sample_weight.device != outputs.device:
+        raise ValueError(
+            f"sample_weight on {sample_weight.device}, outputs on {outputs.device}; move one: sample_weight.to(device)"
+        )
+    low, high = torch.stack(sample_weight.aminmax()).tolist()  # NaN passes through both
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("sample_weight holds values that are not finite; to leave a row out give it the weight 0")
+    if low < 0:
+        raise ValueError(f"sample_weight from {low:g} to {high:g}; expected none negative, 0 leaves a row out")
+    if high == 0:
+        raise ValueError("sample_weight is zero in every row; expected at least one positive weight")
+
+
+def require_like(outputs: Tensor, targets: Tensor, advice: str) -> None:
+    """Refuse targets whose shape or dtype is not the outputs', with advice on what to do."""
+    if targets.shape != outputs.shape or targets.dtype != outputs.dtype:
+        raise (TypeError if targets.shape == outputs.shape else ValueError)(
+            f"targets of {targets.dtype} and shape {tuple(targets.shape)}; expected {outputs.dtype} and the outputs' "
+            f"shape {tuple(outputs.shape)}; {advice}"
+        )
+
+
+def require_damping(damping: float) -> None:
+    """Refuse damping that is negative, infinite or NaN."""
+    if not 0.0 <= damping < math.inf:
+        raise ValueError(f"damping must be finite and not negative, got {damping}")

@@ -1,0 +1,124 @@
+"""Cross-entropy of the softmax of logits, for classes that exclude each other."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from revgn._names import unknown_name
+from revgn.losses.base import GaussNewtonLoss
+from revgn.losses.checks import require_damping, require_like
+from revgn.losses.weights import weighed
+
+
+class CrossEntropyLoss(GaussNewtonLoss):
+    """Cross-entropy of softmax(F), mean over rows; p = softmax(F), y the target distribution; the gradient is p - y.
+
+    - `curvature="identity"`: H taken as I, r = p - y. What the authors train with: bounded, never a full Newton step.
+    - `curvature="exact"`: H = diag(p) - p p^T, the generalised Gauss-Newton matrix. r is then unbounded as the
+      probability of the target goes to 0; p is taken no smaller than the dtype's epsilon, which keeps r finite for
+      any finite outputs. A positive `damping` bounds r by 1 / damping.
+
+    Targets: class indices (n,) int64, or probabilities (n, d_out) of the outputs' dtype, as for torch's loss.
+
+    Args:
+        curvature: "identity" (the default) or "exact"; kept as the attribute `curvature_kind`.
+        damping: lambda added to the exact H; 0, the default, for the pseudo-inverse.
+        label_smoothing: weight of the uniform distribution in the targets, in [0, 1]; 0 by default.
+
+    Raises:
+        ValueError: unknown curvature; damping negative or given with curvature "identity"; label_smoothing
+            outside [0, 1].
+
+    Source: theory, section Losses; H is that of Schraudolph (2002).
+    """
+
+    def __init__(
+        self,
+        curvature: Literal["identity", "exact"] = "identity",
+        damping: float = 0.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if curvature not in ("identity", "exact"):
+            raise ValueError(unknown_name("curvature", curvature, ("identity", "exact")))
+        require_damping(damping)
+        if damping and curvature == "identity":
+            raise ValueError(f"damping={damping} has no meaning with curvature='identity'; use curvature='exact'")
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"label_smoothing must lie in [0, 1], got {label_smoothing}")
+        self.curvature_kind = curvature
+        self.damping = damping
+        self.label_smoothing = label_smoothing
+
+    def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
+        classes = outputs.shape[1]
+        if targets.is_floating_point():
+            require_like(outputs, targets, "or class indices (n,) of torch.int64")
+            if not (targets.ge(0).all() & (targets.sum(-1) - 1).abs().le(1e-3).all()):
+                raise ValueError("probability targets must not be negative and must sum to 1 in each row")
+            return
+        if targets.dtype != torch.int64 or targets.ndim != 1:
+            raise TypeError(
+                f"targets of {targets.dtype} and shape {tuple(targets.shape)}; expected class indices (n,) of "
+                f"torch.int64, or probabilities (n, {classes}) of {outputs.dtype}"
+            )
+        low, high = torch.stack(targets.aminmax()).tolist()  # both in one transfer from the device
+        if low < 0 or high >= classes:
+            raise ValueError(f"class indices from {low} to {high}; with {classes} outputs expected 0 to {classes - 1}")
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing, reduction="none")
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.softmax(-1) - self._distribution(outputs, targets)
+
+    def curvature(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        if self.curvature_kind == "identity":
+            return None
+        p = outputs.softmax(-1)
+        eye = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
+        return p.diag_embed() - p.unsqueeze(-1) * p.unsqueeze(-2) + self.damping * eye
+
+    def direction(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        gradient = self.gradient(outputs, targets)
+        if self.curvature_kind == "identity":
+            return gradient
+        # Sherman-Morrison for (D - p p^T)^-1 (p - y), D = diag(p) + lambda. As p and y sum to one, lambda cancels from
+        # the quotient that it brings in; at lambda = 0 what is left is the pseudo-inverse.
+        p = outputs.softmax(-1)
+        diagonal = (p + self.damping).clamp_min(torch.finfo(p.dtype).eps)
+        scaled, share = gradient / diagonal, p / diagonal
+        return scaled - share * (scaled.sum(-1, keepdim=True) / share.sum(-1, keepdim=True))
+
+    def root(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor | None:
+        if self.curvature_kind == "identity" or self.damping or outputs.shape[1] == 1:
+            return super().root(outputs, targets, sample_weight)
+        return weighed(_undamped_root(outputs.softmax(-1)), sample_weight)
+
+    def extra_repr(self) -> str:
+        return f"curvature={self.curvature_kind!r}, damping={self.damping}, label_smoothing={self.label_smoothing}"
+
+    def _distribution(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        classes = outputs.shape[1]
+        if not targets.is_floating_point():
+            targets = functional.one_hot(targets, classes).to(outputs.dtype)
+        return (1 - self.label_smoothing) * targets + self.label_smoothing / classes
+
+
+def _undamped_root(p: Tensor) -> Tensor:
+    """R (n, d_out - 1, d_out) of full row rank with R^T R = diag(p) - p p^T, for probabilities p (n, d_out).
+
+    With s = sqrt(p), a unit vector, H = diag(s) (I - s s^T) diag(s). The reflection that takes s to a coordinate axis m
+    is orthogonal, so its rows other than m are a root of I - s s^T. An eigendecomposition of H would find d_out - 1
+    eigenvalues only where they stand out of the rounding of p - p^2, which they do not for confident predictions.
+    """
+    s = p.clamp_min(torch.finfo(p.dtype).eps).sqrt()  # as small as `direction` takes p: no column is zero
+    order = s.argsort(-1)
+    others, largest = order[:, :-1], order[:, -1:]  # m the largest: the diagonal of the reflection does not cancel
+    axis = torch.zeros_like(s).scatter_(1, largest, 1.0)
+    normal = (s + axis) / (1 + s.gather(1, largest))
+    rows = others.unsqueeze(-1).expand(-1, -1, s.shape[1])
+    eye = torch.eye(s.shape[1], dtype=s.dtype, device=s.device).expand(len(s), -1, -1)
+    return eye.gather(1, rows) * s.unsqueeze(1) - s.gather(1, others).unsqueeze(-1) * (normal * s).unsqueeze(1)

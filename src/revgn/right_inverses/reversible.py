@@ -1,0 +1,303 @@
+"""The right inverse of the Jacobian by way of the inverse network (Buffelli et al. 2024, section 4)."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from revgn.linear import Inputs
+from revgn.linear.layers import own
+from revgn.nn import Coupling, ReversibleBlock, ReversibleNetwork
+from revgn.nn.blocks import halves
+from revgn.right_inverses.base import Change, Equation, FactorOf, LayerReport, Linearized, RightInverse, on_host, solve
+from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, uniform
+from revgn.solvers import Solution
+
+
+@dataclass(frozen=True)
+class Reversible(RightInverse):
+    """The talk's right inverse: in each block the pseudo-inverse of its own features times r, pulled back to the block.
+
+    For `ReversibleNetwork`s, and the cheapest exact step there is: each block alone moves the outputs by all of r, by
+    a JVP through the inverse network, and the blocks share the work. It is exact where at least one block's features
+    have as many independent directions as the batch has rows. What it makes small is each layer's Phi Delta = u, not
+    the change itself, and it generalises worse than `MoorePenrose` at the same training loss (docs/theory.md).
+
+    Args:
+        block_weights: how the blocks share the step. "exact": uniform over the blocks that are surjective on the
+            batch; uniform over all, with a warning once, if none is. "last": the last surjective block alone, nothing
+            below it is solved. "uniform": 1/L each. "sum": 1 each, L times the Newton step, as the authors' code
+            takes it. Or a sequence of L numbers.
+        keep_features: keep every block's features from the forward pass: fastest, O(L n h) memory. False rebuilds
+            them by running the network backwards: memory flat in depth, two more products per half-coupling.
+        chunk_rows: for batches whose features do not fit into memory: no more rows of features than this are held at
+            once, and they are made again wherever they are needed. Works with the solvers that do not factor the
+            features themselves: Cholesky, Eigh, CG, Randomized. None: all rows at once.
+
+    Raises:
+        ValueError: unknown block_weights, or chunk_rows below 1.
+
+    Source: Buffelli et al., NeurIPS 2024, arXiv 2411.07979, section 4.
+    """
+
+    block_weights: str | Sequence[float] = "exact"
+    keep_features: bool = True
+    chunk_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk_rows is not None and self.chunk_rows < 1:
+            raise ValueError(f"chunk_rows must be at least 1, or None for all rows at once; got {self.chunk_rows}")
+        find_block_weights(self.block_weights, None)
+
+    def check(self, model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+        network = require_reversible(model)
+        find_block_weights(self.block_weights, len(network.blocks))
+        trainable_blocks(network, parameters)
+
+    def linearize(self, model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> "ReversibleLinearized":
+        network = require_reversible(model)
+        # Asked at every batch: networks are pruned, parametrised and frozen after they were made.
+        trainable = trainable_blocks(network, parameters)
+        weights = find_block_weights(self.block_weights, len(network.blocks))
+        return ReversibleLinearized(network, inputs, trainable, weights, self)
+
+
+def require_reversible(model: nn.Module) -> ReversibleNetwork:
+    """The model, if it is reversible.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(model, ReversibleNetwork):
+        raise TypeError(
+            f"model is a {type(model).__name__}, not a revgn.nn.ReversibleNetwork such as revgn.RevMLP; for any other "
+            "module use right_inverse='moore-penrose' or 'adjoint'"
+        )
+    return model
+
+
+@dataclass(frozen=True, eq=False)
+class BlockStep:
+    """The step of one block: alone it moves the outputs by the whole of r, if the block is surjective.
+
+    Attributes:
+        changes: of each of the block's parameters.
+        solutions: of f and g, without the features they were solved from.
+        defects: how much of their targets f and g left.
+        surjective: whether both defects are no more than one Newton step may leave.
+        suspicion: how much each row may have gone astray, (n,).
+    """
+
+    changes: dict[nn.Parameter, Tensor]
+    measured_ranks: tuple[Any, Any]
+    defects: tuple[float, float]
+    surjective: bool
+    suspicion: Tensor
+
+
+class ReversibleLinearized(Linearized):
+    """A reversible network at a batch: outputs, the last state, and the features of blocks, kept or to be rebuilt.
+
+    Args:
+        network, inputs: which network, and where.
+        trainable: indices of the blocks that may move.
+        weights: the strategy by which they share the step.
+        options: the right inverse.
+    """
+
+    def __init__(
+        self,
+        network: ReversibleNetwork,
+        inputs: Tensor,
+        trainable: Sequence[int],
+        weights: BlockWeights,
+        options: Reversible,
+    ) -> None:
+        self.network, self.inputs, self.options = network, inputs, options
+        self.trainable, self.weights = trainable, weights
+        possible = [index for index in trainable if network.layers[index].max_rank >= len(inputs)]
+        self.wanted = weights.wanted(trainable, possible) or trainable
+        self._run_forward(self.wanted)
+
+    def _run_forward(self, wanted: Collection[int]) -> None:
+        """The forward pass, with the features of the blocks that a step of the wanted ones goes back through."""
+        layers = self.network.layers
+        keep_from = min(wanted) if self.options.keep_features else len(layers)
+        self.points: dict[int, Any] = {}
+        state = self.network.lifted(self.inputs)
+        for index, block in enumerate(layers):
+            state, point = block.linearize(state, self.options.chunk_rows)
+            if index >= keep_from:
+                self.points[index] = point
+            del point  # else its features would live on beside the next block's
+        self.state = state
+        self.outputs = state @ self.network.readout
+
+    def change(self, equation: Equation, factor: FactorOf) -> Change:
+        solved = self._solve_blocks(equation, factor, self.wanted)
+        weights = self.weights.weigh({index: step.surjective for index, step in solved.items()})
+        none_surjective = not weights
+        if none_surjective:  # then the least-squares step of all
+            rest = set(self.trainable) - set(solved)
+            if rest:
+                self._run_forward(rest)
+                solved |= self._solve_blocks(equation, factor, rest)
+            weights = uniform(self.trainable)
+        layers = self._layers(solved, weights)
+        changes = {p: delta.mul_(c) for index, c in weights.items() for p, delta in solved[index].changes.items()}
+        return Change(
+            by_parameter=changes,
+            defect=max(max(solved[index].defects) for index in weights),
+            layers=layers,
+            suspicion=torch.stack([solved[index].suspicion for index in weights]).sum(0),
+            warning=_inexact(len(equation.r), layers) if none_surjective else None,
+        )
+
+    def _solve_blocks(self, equation: Equation, factor: FactorOf, wanted: Collection[int]) -> dict[int, BlockStep]:
+        """The steps of the wanted blocks, from the last down until the block weights have enough."""
+        solved: dict[int, BlockStep] = {}
+        for index, step in self._steps(equation, factor, wanted):
+            solved[index] = step
+            if self.weights.enough({i: s.surjective for i, s in solved.items()}):
+                break
+        return solved
+
+    def _steps(self, equation: Equation, factor: FactorOf, wanted: Collection[int]) -> Iterator[tuple[int, BlockStep]]:
+        """The steps of the wanted blocks, from the last to the first, each of which moves the outputs by r.
+
+        Lazy: what the consumer does not ask for is neither solved nor pulled back.
+        """
+
+        def solved(coupling: Coupling, point: Any, target: Tensor) -> Solution:
+            return solve(factor, point.map, _weight(coupling), target, equation.row_root)
+
+        r = equation.r
+        readout = self.network.readout_inverse()
+        tangent = r @ readout  # T_L = r U^+
+        state = self.state
+        layers = self.network.layers
+        lowest = min(wanted, default=len(layers))
+        for index in reversed(range(lowest, len(layers))):
+            block = layers[index]
+            if index in self.points:
+                point = self.points[index]
+            else:
+                state, point = block.unwind(state, self.options.chunk_rows)
+            if index not in wanted or not isinstance(block, ReversibleBlock):
+                tangent = block.pull_back(point, tangent)
+                continue
+            ta_out, tb_out = halves(tangent)
+            tb = tb_out - block.g.jvp(point.g, ta_out)
+            if index == len(layers) - 1 and r.shape[1] < ta_out.shape[1]:
+                # The last block's ta' = r U_a^+ has rank d_out: solve for r alone.
+                f = solved(block.f, point.f, r).spread(halves(readout)[0])
+            else:
+                f = solved(block.f, point.f, ta_out)  # Delta_f = Phi_f^+ ta'
+            # What f has moved reaches b' through g and must not be moved twice. Where f moves all of ta' this is tb.
+            target = tb if f.exact else tb_out - block.g.jvp(point.g, f.moved)
+            g = solved(block.g, point.g, target)  # Delta_g = Phi_g^+ (tb' - J_g[Phi_f Delta_f] W_g)
+            yield index, _block_step(block, f, g)
+            if index > lowest:
+                ta = ta_out - block.f.jvp(point.f, tb)
+                tangent = torch.cat((ta, tb), dim=-1)
+
+    def _layers(self, solved: Mapping[int, BlockStep], weights: Mapping[int, float]) -> tuple[LayerReport, ...]:
+        names = {module: name for name, module in self.network.named_modules()}
+        known = [rank for index in solved for rank in solved[index].measured_ranks]
+        ranks = on_host(known)
+        measured = dict(zip(solved, zip(ranks[::2], ranks[1::2], strict=True), strict=True))
+        return tuple(
+            LayerReport(
+                name=names[coupling],
+                block=index,
+                rank=measured[index][half] if index in solved else None,
+                defect=solved[index].defects[half] if index in solved else None,
+                weight=weights.get(index, 0.0),
+            )
+            for index, block in enumerate(self.network.layers)
+            for half, coupling in enumerate(block.couplings)
+        )
+
+
+def _block_step(block: ReversibleBlock, f: Solution, g: Solution) -> BlockStep:
+    """The block's step without the features it was solved from, whose memory it would hold."""
+    changes: dict[nn.Parameter, Tensor] = {}
+    for coupling, solution in ((block.f, f), (block.g, g)):
+        changes[_weight(coupling)] = solution.delta.mT
+        bias = own(coupling.linear, "bias")
+        if bias is not None and solution.bias is not None:
+            changes[bias] = solution.bias
+    # What the solver left of a row, and what rounding makes of a large target, is what the way up may blow up.
+    eps = torch.finfo(f.target.dtype).eps
+    suspicion = sum(s.left.square().sum(1) + (eps * s.target).square().sum(1) for s in (f, g))
+    assert isinstance(suspicion, Tensor)
+    surjective = f.surjective and g.surjective
+    return BlockStep(changes, (f.measured_rank, g.measured_rank), (f.defect, g.defect), surjective, suspicion)
+
+
+def _weight(coupling: Coupling) -> nn.Parameter:
+    weight = own(coupling.linear, "weight")
+    assert weight is not None, "trainable blocks have weights of their own"
+    return weight
+
+
+def trainable_blocks(network: ReversibleNetwork, parameters: Sequence[nn.Parameter]) -> list[int]:
+    """The blocks all of whose weights may change.
+
+    Raises:
+        ValueError: parameters that may change but have no closed form; a weight that blocks share; no block is left.
+    """
+    chosen = set(parameters)
+    owners: dict[nn.Parameter, list[Coupling]] = {}
+    trainable: list[int] = []
+    for index, block in enumerate(network.layers):
+        if not isinstance(block, ReversibleBlock):
+            continue
+        parametrised = any(own(coupling.linear, "weight") is None for coupling in block.couplings)
+        weights = [(own(c.linear, name), c) for c in block.couplings for name in ("weight", "bias")]
+        held = [(p, coupling) for p, coupling in weights if p is not None]
+        for p, coupling in held:
+            owners.setdefault(p, []).append(coupling)
+        if not parametrised and all(p in chosen for p, _ in held):
+            trainable.append(index)
+    names = {p: name for name, p in network.named_parameters()}
+    strange = [names[p] for p in parameters if p not in owners]
+    if strange:
+        raise ValueError(
+            f"{', '.join(strange[:3])} can be trained but is no weight or bias of a half-coupling's linear layer, so "
+            "that the reversible step would leave it out; freeze it with requires_grad_(False), remove its "
+            "parametrisation, or use right_inverse='moore-penrose'"
+        )
+    shared = [names[p] for p, couplings in owners.items() if p in chosen and len(couplings) > 1]
+    if shared:
+        raise ValueError(
+            f"{', '.join(shared[:3])} is the weight of several half-couplings, which the reversible step would move "
+            "once for each; give each its own, or use right_inverse='moore-penrose'"
+        )
+    if not trainable:
+        raise ValueError(
+            "no block has all its parameters trainable and in this optimizer; unfreeze one, or pass it in params"
+        )
+    return trainable
+
+
+def _inexact(rows: int, layers: Sequence[LayerReport]) -> str:
+    """Why no block is surjective, by ranks where they tell."""
+    pairs = [
+        [(layer.rank, layer.defect) for layer in layers if layer.block == index and layer.defect is not None]
+        for index in {layer.block for layer in layers}
+    ]
+    ranked = [min(rank for rank, _ in pair if rank is not None) for pair in pairs if pair and None not in dict(pair)]
+    best = max(ranked, default=rows)
+    if best < rows:
+        why = f"its {rows} rows need features of rank {rows}, the best block has {best}"
+    else:
+        left = min(max(defect or 0.0 for _, defect in pair) for pair in pairs if pair)
+        why = f"of {rows} rows the best block leaves {left:.0e} of what it is to move"
+    return (
+        f"no block is surjective on this batch: {why}. The step is uniform over all blocks and not exact. Use a "
+        "smaller batch or more hidden_features for an exact step, block_weights='uniform' to have this one without "
+        "the warning."
+    )

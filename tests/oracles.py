@@ -57,10 +57,21 @@ def outputs(network, inputs):
     return states(network, inputs)[0][-1] @ array(network.readout)
 
 
+def trainable(module):
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def call(module, inputs):
+    """A tuple of inputs is several positional arguments, a dict keyword arguments."""
+    if isinstance(inputs, dict):
+        return module(**inputs)
+    return module(*inputs) if isinstance(inputs, tuple) else module(inputs)
+
+
 def jacobian(module, inputs):
-    """J, (n d_out, P), one backward pass an output, columns in the order of named_parameters."""
-    out = module(inputs).flatten()
-    parameters = list(module.parameters())
+    """J, (n d_out, P), one backward pass an output, columns in the order of named_parameters, frozen ones left out."""
+    out = call(module, inputs).flatten()
+    parameters = trainable(module)
     rows = [torch.autograd.grad(o, parameters, retain_graph=True, allow_unused=True) for o in out]
     return np.array(
         [
@@ -73,8 +84,8 @@ def jacobian(module, inputs):
 
 
 def flat(module, steps):
-    """A step by name as one vector in the order of named_parameters."""
-    return np.concatenate([array(steps[name]).ravel() for name, _ in module.named_parameters()])
+    """A step by name as one vector in the order of named_parameters, frozen ones left out."""
+    return np.concatenate([array(steps[name]).ravel() for name, p in module.named_parameters() if p.requires_grad])
 
 
 def block_step(network, inputs, index, r):
@@ -110,6 +121,38 @@ def block_step(network, inputs, index, r):
         ]
     )
     return delta_f, np.linalg.pinv(phi_g) @ (tb - through_g)
+
+
+def adjoint_step(mlp, inputs, r):
+    """The adjoint step of a Sequential of Linear and activations, one vector in the order of named_parameters.
+
+    Of the layers whose trainable columns [phi, 1] have rank n: M_i = sum of A_i A_i^T, M_i v_i = r_i, each layer takes
+    [phi, 1]^+ (A^T v). All others stay.
+    """
+    z, layers = inputs.clone().requires_grad_(), []
+    for layer in mlp:
+        phi, z = z, layer(z)
+        if isinstance(layer, torch.nn.Linear):
+            layers.append((layer, phi, z))
+
+    taking_part = []
+    for layer, phi, out in layers:
+        parts = [array(phi)] * layer.weight.requires_grad
+        parts += [np.ones((len(phi), 1))] * (layer.bias is not None and layer.bias.requires_grad)
+        columns = np.hstack(parts) if parts else np.zeros((len(phi), 1))
+        if np.linalg.matrix_rank(columns) == len(phi):
+            a = [array(torch.autograd.grad(z[:, k].sum(), out, retain_graph=True)[0]) for k in range(z.shape[1])]
+            taking_part.append((layer, columns, np.stack(a, axis=1)))  # A is (n, d_out, q)
+
+    m = sum(np.einsum("iaq,ibq->iab", a, a) for _, _, a in taking_part)
+    v = np.linalg.solve(m, r[:, :, None])[:, :, 0]
+    steps = {p: np.zeros(p.shape) for p in trainable(mlp)}
+    for layer, columns, a in taking_part:
+        delta = np.linalg.pinv(columns) @ np.einsum("iaq,ia->iq", a, v)
+        steps[layer.weight] = delta[: layer.in_features].T
+        if layer.bias in steps:
+            steps[layer.bias] = delta[-1]
+    return np.concatenate([steps[p].ravel() for p in trainable(mlp)])
 
 
 def softmax(z):

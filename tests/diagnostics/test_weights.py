@@ -1,9 +1,11 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from networks import normal
 from revgn.diagnostics import WeightChange, weight_change
 
 
@@ -48,6 +50,37 @@ def test_a_change_from_nothing_is_infinite_and_has_no_angle():
     assert math.isnan(change.cosine)
     torch.nn.init.zeros_(after.bias)
     assert weight_change(after, before)["bias"].norm == 0
+
+
+class Weight(torch.nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.nn.Parameter(weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_weights_change_by_real_and_imaginary_parts(dtype):
+    before, after = (normal(4, 3, seed=seed, dtype=dtype) for seed in (0, 1))
+    w0, w = before.numpy().astype(complex), after.numpy().astype(complex)
+    change = weight_change(Weight(after), Weight(before))["weight"]
+    assert change.norm == pytest.approx(np.linalg.norm(w - w0) / np.linalg.norm(w0), rel=1e-12)
+    expected = np.vdot(w, w0).real / (np.linalg.norm(w) * np.linalg.norm(w0))
+    assert change.cosine == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_turn_by_a_right_angle_is_a_change_of_complex_weights():
+    before = normal(4, 3, dtype=torch.complex128)
+    change = weight_change(Weight(1j * before), Weight(before))["weight"]
+    assert change.norm == pytest.approx(2**0.5)
+    assert change.cosine == pytest.approx(0, abs=1e-15)
+
+
+def test_weights_that_became_complex_keep_their_imaginary_part():
+    before = normal(4, 3)
+    change = weight_change(Weight(before + 1j * before), Weight(before))["weight"]
+    assert change.norm == pytest.approx(1)
+    assert change.cosine == pytest.approx(0.5**0.5)
+    assert weight_change(Weight(before.conj().to(torch.complex128).conj()), Weight(before))["weight"].norm == 0
 
 
 def test_neither_module_is_touched():

@@ -1,5 +1,7 @@
 """How alike two representations of the same rows are, whatever their widths, rotations and scales."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,6 @@ def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = False) -> float:
 
 def _centred_gram(x: Tensor, *, debiased: bool) -> Tensor:
     """The Gram matrix of rows without their mean, (n, n); debiased: with a zero diagonal, and centred without it."""
-    n = len(x)
     x = x.to(torch.complex128 if x.is_complex() else torch.float64)
     centred = x - x.mean(dim=0)
     if bool((x == x[:1]).all()):  # else rounding of the mean would be taken for a representation
@@ -57,6 +58,21 @@ def _centred_gram(x: Tensor, *, debiased: bool) -> Tensor:
     if not debiased:
         return gram
     gram.fill_diagonal_(0)
+    return torch.complex(_symmetric(gram.real), _antisymmetric(gram.imag)) if x.is_complex() else _symmetric(gram)
+
+
+def _symmetric(gram: Tensor) -> Tensor:
+    """Centred so that rows sum to zero without the diagonal: <K, L> / (n (n - 3)) is then HSIC's U-statistic."""
+    n = len(gram)
     rows = gram.sum(dim=1) / (n - 2)
-    # The sums of the columns are conjugates of those of the rows.
-    return (gram - rows.conj() - rows.unsqueeze(1) + rows.sum() / (n - 1)).fill_diagonal_(0)
+    return (gram - rows - rows.unsqueeze(1) + rows.sum() / (n - 1)).fill_diagonal_(0)
+
+
+def _antisymmetric(gram: Tensor) -> Tensor:
+    """The same for the imaginary part, scaled to the same divisor.
+
+    Rows and columns have opposite sums, which changes the counts of the U-statistic: it is <K, L> / ((n - 1) (n - 2)).
+    """
+    n = len(gram)
+    rows = gram.sum(dim=1) / n
+    return (gram + rows - rows.unsqueeze(1)) * math.sqrt(n * (n - 3) / ((n - 1) * (n - 2)))

@@ -1,6 +1,7 @@
 """Derivatives of a loss by its outputs, row by row, had from its values by automatic differentiation."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -29,7 +30,10 @@ def row_hessians(value: Value, outputs: Tensor, targets: Tensor) -> Tensor:
         # torch cannot vectorise every function (branches on values, `.item()`, operations without forward-mode
         # derivatives). Differentiated row by row they all work; a fault in `value` itself is raised again here.
         rows = zip(outputs, targets, strict=True)
-        hessians = torch.stack(
-            [torch.autograd.functional.hessian(lambda row, y=target: of_one(row, y), row) for row, target in rows]
-        )
+        hessians = torch.stack([_row_hessian(of_one, row, target) for row, target in rows])
     return 0.5 * (hessians + hessians.mT)
+
+
+def _row_hessian(value: Value, row: Tensor, target: Tensor) -> Tensor:
+    hessian = torch.autograd.functional.hessian(lambda row: value(row, target), row)
+    return cast(Tensor, hessian)  # of one tensor it is one; torch declares what it may be for several

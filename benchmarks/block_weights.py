@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import problems
 import revgn
@@ -98,18 +97,10 @@ def trained(setting: Setting, seed: int, lr: float, options: Mapping[str, Any]) 
     with torch.no_grad():
         return {
             "loss": float(loss(model(inputs), targets)),
-            "accuracy": accuracy(model, data.test_inputs, data.test_targets),
+            "accuracy": problems.accuracy(model, data.test_inputs, data.test_targets),
             "steps": steps,
             "pace": pace,
         }
-
-
-def accuracy(model: revgn.RevMLP, inputs: Tensor, classes: Tensor) -> float:
-    """Share of rows whose class gets the largest output."""
-    right = 0
-    for some, true in zip(inputs.split(2000), classes.split(2000), strict=True):
-        right += int((model(some.to(problems.device())).argmax(1).cpu() == true).sum())
-    return right / len(inputs)
 
 
 def compared(name: str, setting: Setting, seeds: Sequence[int]) -> list[Row]:

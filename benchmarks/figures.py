@@ -1,5 +1,6 @@
 """The pictures of the benchmarks, one function each: what the JSON file holds in, figure out."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from revgn.experiments.report.palette import Style, styles
 Content = Mapping[str, Any]
 
 _GRID = "#e3e3e3"
+_SMALLEST = 1e-16  # a logarithmic axis has no zero
 _SWEEPS = {
     "L": ("blocks", "blocks L"),
     "n": ("rows", "rows n"),
@@ -121,4 +123,53 @@ def _curve(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look:
         marker=look.matplotlib_marker,
         markersize=4,
         markevery=max(1, len(x) // 10),
+    )
+
+
+def right_inverses_figure(content: Content) -> Figure:
+    """Test accuracy by training loss as training goes on, a line for each method, with the range over seeds.
+
+    Beside it what a step of each costs, where it was measured.
+    """
+    rows = [row for row in content["rows"] if row["part"] == "generalise"]
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    course, cost = figure.subplots(1, 2, width_ratios=(3, 2))
+    alike = {"reversible": "GN exact", "truncated": "GN as released"}  # as other figures have them
+    looks = styles([alike.get(row["method"], row["method"]) for row in rows])
+    for row, look in zip(rows, looks.values(), strict=True):
+        _course(course, row, look)
+    course.set(xscale="log", xlabel="training loss: training goes to the right", ylabel="test accuracy")
+    course.invert_xaxis()
+    if rows:
+        course.legend(frameon=False)
+    _plain(course)
+    ratios = [row["ratio"] for row in rows]
+    bars = cost.barh([row["method"] for row in rows], ratios, color=[look.colour for look in looks.values()])
+    cost.bar_label(bars, [f" {ratio:.2g}" for ratio in ratios])
+    cost.set(xlabel="time of a step, as a multiple of SGD's", xlim=(0, 1.1 * max(ratios, default=1.0)))
+    cost.set_axisbelow(True)
+    cost.invert_yaxis()
+    _plain(cost)
+    return figure
+
+
+def _course(axes: Axes, row: Mapping[str, Any], look: Style) -> None:
+    """The mean over seeds after each step that all of them took, bars from the lowest to the highest accuracy."""
+    points = list(zip(*row["runs"], strict=False))[1:]  # a run ends early where its loss is gone
+    losses = [statistics.geometric_mean(max(p["loss"], _SMALLEST) for p in each) for each in points]
+    seeds = [[p["accuracy"] for p in each] for each in points]
+    means = [statistics.mean(each) for each in seeds]
+    lows = [mean - min(each) for mean, each in zip(means, seeds, strict=True)]
+    highs = [max(each) - mean for mean, each in zip(means, seeds, strict=True)]
+    dash, marker = look.matplotlib_dash, look.matplotlib_marker
+    axes.errorbar(
+        losses,
+        means,
+        (lows, highs),
+        color=look.colour,
+        linestyle=dash,
+        marker=marker,
+        markersize=6,
+        capsize=3,
+        label=row["method"],
     )

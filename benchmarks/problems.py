@@ -25,7 +25,7 @@ class Problem:
         targets: as the loss takes them: classes for cross-entropy, one-hot vectors for squared error.
     """
 
-    model: revgn.RevMLP
+    model: nn.Module
     inputs: Tensor
     targets: Tensor
     loss: GaussNewtonLoss
@@ -72,7 +72,18 @@ def random_problem(rows: int, *, loss: GaussNewtonLoss | None = None, **network:
     model = revgn.RevMLP(out_features=CLASSES, generator=generator, **network)
     inputs = torch.randn(rows, model.in_features, generator=generator)
     classes = torch.randint(CLASSES, (rows,), generator=generator)
-    return _on_device(model, inputs, classes, CrossEntropyLoss() if loss is None else loss)
+    loss = CrossEntropyLoss() if loss is None else loss
+    return on_device(model, inputs, _targets(classes, loss), loss)
+
+
+def random_regression(
+    model: nn.Module, rows: int, in_features: int, outputs: int, dtype: torch.dtype = torch.float32
+) -> Problem:
+    """Normal inputs and targets, with squared error."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(rows, in_features, generator=generator, dtype=dtype)
+    targets = torch.randn(rows, outputs, generator=generator, dtype=dtype)
+    return on_device(model, inputs, targets, MSELoss())
 
 
 def image_problem(rows: int, *, seed: int, loss: GaussNewtonLoss, **network: Any) -> Problem:
@@ -80,7 +91,7 @@ def image_problem(rows: int, *, seed: int, loss: GaussNewtonLoss, **network: Any
     data = images(rows, seed)
     generator = torch.Generator().manual_seed(seed)
     model = revgn.RevMLP(data.in_features, CLASSES, generator=generator, **network)
-    return _on_device(model, data.inputs, data.targets, loss)
+    return on_device(model, data.inputs, _targets(data.targets, loss), loss)
 
 
 @functools.lru_cache(maxsize=3)
@@ -95,6 +106,15 @@ def images(rows: int, seed: int) -> revgn.data.Dataset:
 def one_hot(classes: Tensor) -> Tensor:
     """Targets for squared error, float32."""
     return functional.one_hot(classes, CLASSES).float()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, inputs: Tensor, classes: Tensor) -> float:
+    """Share of rows whose class gets the largest output."""
+    right = 0
+    for some, true in zip(inputs.split(2000), classes.split(2000), strict=True):
+        right += int((model(some.to(device())).argmax(1).cpu() == true).sum())
+    return right / len(inputs)
 
 
 def plain_forward(model: revgn.RevMLP) -> Callable[[Tensor], Tensor]:
@@ -117,7 +137,11 @@ def plain_forward(model: revgn.RevMLP) -> Callable[[Tensor], Tensor]:
     return outputs
 
 
-def _on_device(model: revgn.RevMLP, inputs: Tensor, classes: Tensor, loss: GaussNewtonLoss) -> Problem:
-    targets = one_hot(classes) if isinstance(loss, MSELoss) else classes
+def on_device(model: nn.Module, inputs: Tensor, targets: Tensor, loss: GaussNewtonLoss) -> Problem:
+    """The problem, where it is computed."""
     place = device()
     return Problem(model.to(place), inputs.to(place), targets.to(place), loss)
+
+
+def _targets(classes: Tensor, loss: GaussNewtonLoss) -> Tensor:
+    return one_hot(classes) if isinstance(loss, MSELoss) else classes

@@ -133,8 +133,8 @@ def _timing(times: Times, baseline: Times) -> Row:
 
 
 def _accuracy(solution: Solution, exact: Tensor) -> Row:
-    stacked = solution.design.stack(solution.delta, solution.bias).double()
-    moves = solution.design.dense().double()
+    stacked = solution.map.stack(solution.x).double()
+    moves = solution.map.dense().double()
     return {
         "rank": solution.rank,
         "error": relative(stacked, exact),
@@ -155,7 +155,7 @@ def agreement(case: Case) -> list[Row]:
         features, target = case.features.to(dtype), case.target.to(dtype)
         for rtol in TOLERANCES:
             eigh, svd = (kind(rtol)(features, target, bias=True) for kind in (Eigh, SVD))
-            steps = [each.design.stack(each.delta, each.bias).double() for each in (eigh, svd)]
+            steps = [each.map.stack(each.x).double() for each in (eigh, svd)]
             found.append(
                 {
                     "data": case.data,

@@ -9,7 +9,7 @@ ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "gelu", "silu", "softpl
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def classes(n, num_classes, seed=0):

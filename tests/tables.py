@@ -148,12 +148,6 @@ def added_in_place(parts: Any, x: Tensor) -> Tensor:
     return parts.out(torch.tanh(h))
 
 
-def without_gradient(parts: Any, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        h = parts.a(x)
-    return parts.out(torch.tanh(h))
-
-
 def hooked() -> nn.Module:
     module = mlp(5, 6, 2)
     module[0].register_forward_hook(lambda layer, args, output: 1.7 * output)
@@ -214,10 +208,6 @@ PERCEPTRONS = {
     "a subclass of Linear": case(lambda: nn.Sequential(Doubled(5, 6), nn.Linear(6, 2)), rows(6, 5), 2),
     "a layer that is not used": case(
         lambda: Module(lambda parts, x: parts.a(x), a=mlp(5, 6, 2), spare=nn.Linear(4, 4)), rows(6, 5), 2
-    ),
-    # Trainable, but its derivative is zero.
-    "a layer without gradient": case(
-        lambda: Module(without_gradient, a=nn.Linear(5, 6), out=nn.Linear(6, 2)), rows(6, 5), 2
     ),
     "rows in another order": case(
         lambda: Module(

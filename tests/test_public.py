@@ -29,7 +29,8 @@ def test_the_core_needs_torch_and_nothing_else():
     """What `import torch` does not load by itself, of packages that only the extras install."""
     extras = {"lightning", "jsonargparse", "sklearn", "pandas", "matplotlib", "plotly", "tensorboard", "pyarrow"}
     loaded = modules_after(
-        "import revgn; revgn.RevMLP, revgn.GaussNewton, revgn.dense, revgn.diagnostics, revgn.losses, revgn.solvers"
+        "import revgn; from revgn import dense, diagnostics, linear, losses, nn, right_inverses, solvers; "
+        "revgn.RevMLP, revgn.GaussNewton, revgn.Jacobian, revgn.Report"
     )
     assert "revgn.optim.gauss_newton" in loaded
     assert not {name.partition(".")[0] for name in loaded} & extras

@@ -1,5 +1,6 @@
 """Sizes of memory as people write them."""
 
+import os
 import re
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -22,3 +23,16 @@ def say_bytes(amount: float) -> str:
     """Bytes in the largest unit of which there is at least one."""
     unit = next((u for u in reversed(_UNITS) if amount >= _UNITS[u]), "B")
     return f"{amount / _UNITS[unit]:.3g} {unit}"
+
+
+def require_room(amount: int, what: str) -> None:
+    """Raise MemoryError where something would take more memory than this machine has."""
+    try:
+        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system: torch will say it in its own words
+        return
+    if amount > room:
+        raise MemoryError(
+            f"{what} would take {say_bytes(amount)}, and this machine has {say_bytes(room)}; use fewer rows, or "
+            "products (Jacobian.apply and adjoint), as right_inverses.MoorePenrose(memory=...) does beyond its limit"
+        )

@@ -14,8 +14,9 @@ from revgn.solvers import SVD, Solver
 class GaussNewton(AnyGaussNewton):
     """theta <- theta - lr (J^T H J)^+ J^T grad by an SVD of the whole H^(1/2) J; J^+ r for H = I.
 
-    `revgn.GaussNewton` with the right inverse `MoorePenrose` and the solver `SVD`: the most accurate, at O(N P min(N, P))
-    time and O(N P) memory for N = n d_out and P parameters; beyond some 1e8 entries of J leave the solver out.
+    `revgn.GaussNewton` with the right inverse `MoorePenrose` and the solver `SVD`: the most accurate, at
+    O(N P min(N, P)) time and O(N P) memory for N = n d_out and P parameters; beyond some 1e8 entries of J leave the
+    solver out.
 
     Args:
         model, loss, lr, params, momentum, dampening, weight_decay, nesterov: as in `revgn.GaussNewton`.

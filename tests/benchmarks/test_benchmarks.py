@@ -11,6 +11,7 @@ BENCHMARKS = {
     "dense": (["--rows", "8"], {"rows", "parameters", "method", "seconds", "rate", "steps", "time", "memory"}),
     "lean": (["--pairs", "1"], {"path", "blocks", "memory", "parameters"}),
     "quick": (["--pairs", "1"], {"network", "method", "products", "theory", "seconds", "ratio", "lowest", "highest"}),
+    "right_inverses": (["--seeds", "1", "--pairs", "1"], {"part", "setting", "method", "seconds", "ratio", "defect"}),
     "scaling": (
         ["L", "n", "--rounds", "1"],
         {"sweep", "blocks", "rows", "hidden", "state", "seconds", "predicted_seconds", "memory_kept", "memory_rebuilt"},
@@ -22,7 +23,12 @@ BENCHMARKS = {
     ),
     "time_to_loss": (["mse"], {"loss", "method", "setting", "pace", "time_0.001", "steps", "curve", "tried"}),
 }
-FIGURES = {"scaling": "scaling.png", "dense": "dense.png", "time_to_loss": "time-to-loss.png"}
+FIGURES = {
+    "scaling": "scaling.png",
+    "dense": "dense.png",
+    "time_to_loss": "time-to-loss.png",
+    "right_inverses": "right-inverses.png",
+}
 
 
 def run(name, *options):
@@ -76,6 +82,7 @@ def test_a_picture_cannot_be_drawn_before_anything_was_measured(name, tmp_path):
         ("scaling", "l", "L"),
         ("time_to_loss", "crossentropy", "cross-entropy"),
         ("block_weights", "fullbatch", "full-batch"),
+        ("right_inverses", "generalize", "generalise"),
     ],
 )
 def test_unknown_names_offer_the_nearest(name, wrong, nearest, capsys):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 import oracles
 from networks import architectures, normal, rev_mlp
 from revgn.diagnostics import Estimate, ntk, ntk_similarity, tangent_kernel
+from revgn.linear import blocks, per_example
 
 INPUTS = normal(6, 5)
 
@@ -159,12 +160,14 @@ def test_one_generator_draws_one_result_and_the_default_is_always_the_same():
     assert estimate(3) == estimate(3) != estimate(4)
 
 
-def test_many_parameters_are_taken_in_turns_with_the_same_result(monkeypatch):
-    network = mlp()
+@NETWORK
+def test_what_does_not_fit_at_once_is_taken_in_turns_with_the_same_result(network, monkeypatch):
+    network = network()
     whole = ntk(network, INPUTS)
     size = sum(p.numel() for p in network.parameters())
     for entries in (1, 4 * size + 1):
-        monkeypatch.setattr(tangent_kernel, "_TANGENT_ENTRIES", entries)
+        monkeypatch.setattr(blocks, "ENTRIES", entries)
+        monkeypatch.setattr(per_example, "ENTRIES", entries)
         torch.testing.assert_close(ntk(network, INPUTS), whole)
 
 
@@ -222,7 +225,7 @@ def test_gradients_may_be_off_and_autocast_on_around_it():
     network = rev_mlp(5, 3, num_blocks=2, dtype=torch.float32)
     inputs = INPUTS.float()
     expected = ntk(network, inputs)
-    assert expected.dtype == torch.float32
+    assert expected.dtype == torch.float64
     with torch.no_grad(), torch.autocast("cpu"):
         torch.testing.assert_close(ntk(network, inputs), expected)
 
@@ -230,7 +233,7 @@ def test_gradients_may_be_off_and_autocast_on_around_it():
 def test_what_has_no_kernel_is_refused():
     with pytest.raises(ValueError, match=re.escape("outputs have shape (18,); expected (6, d_out)")):
         ntk(torch.nn.Sequential(mlp(), torch.nn.Flatten(0)), INPUTS)
-    with pytest.raises(ValueError, match="no trainable parameter, so no tangent kernel"):
+    with pytest.raises(ValueError, match="no trainable parameter, so no Jacobian"):
         ntk(mlp().requires_grad_(False), INPUTS)
     with pytest.raises(ValueError, match=r"outputs of shapes \(6, 3\) and \(6, 2\); kernels can be compared only"):
         ntk_similarity(mlp(), mlp_with_two_outputs(), INPUTS)

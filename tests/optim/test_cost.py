@@ -8,9 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 import revgn
 from memory import storages_made
 from networks import normal, rev_mlp
+from revgn.linear import Features
+from revgn.linear.features import TILE
 from revgn.losses import MSELoss
-from revgn.solvers import Design, Eigh
-from revgn.solvers.design import TILE
+from revgn.optim.certificate import ROWS
+from revgn.solvers import Eigh
 
 N, D, H = 192, 256, 2048
 UNIT = 2 * N * H * (D // 2)  # one n x d/2 x h product, theory's unit of cost
@@ -38,17 +40,27 @@ def units(run):
     return counter.get_total_flops() / UNIT
 
 
+def certificate(num_blocks, lowest=0):
+    """The JVP through the model on 32 of the rows, given the lowest block that moves.
+
+    Of each coupling above it the product of features and the shift, their tangents, and the change of the weight; the
+    counter counts a product with the tangent of V too, which is zero and not formed. The lowest block's f sees no
+    tangent.
+    """
+    return ROWS / N * (FORWARD * lowest + 12 * (num_blocks - lowest) - 2)
+
+
 FORWARD, PULL_BACK, SOLVE = 4, 4, 2 * (GRAM + 1)  # a block's; a solve forms a Gram matrix and multiplies once by Phi^T
 LAST_SOLVE = SOLVE - 1  # the last block's f need only be solved for r, which is d_out wide
 COSTS = [
     # the linear first block is neither solved nor pulled back: g's tangent of the second block is all that moves
-    ("exact", "identity", 2, True, 2 * FORWARD + 2 + LAST_SOLVE),
-    ("exact", "relu", 2, True, 2 * FORWARD + PULL_BACK + 2 + SOLVE + LAST_SOLVE),
-    ("exact", "relu", 6, True, 6 * FORWARD + 5 * PULL_BACK + 2 + 5 * SOLVE + LAST_SOLVE),
-    ("last", "relu", 6, True, 6 * FORWARD + 2 + LAST_SOLVE),
+    ("exact", "identity", 2, True, 2 * FORWARD + 2 + LAST_SOLVE + certificate(2, 1)),
+    ("exact", "relu", 2, True, 2 * FORWARD + PULL_BACK + 2 + SOLVE + LAST_SOLVE + certificate(2)),
+    ("exact", "relu", 6, True, 6 * FORWARD + 5 * PULL_BACK + 2 + 5 * SOLVE + LAST_SOLVE + certificate(6)),
+    ("last", "relu", 6, True, 6 * FORWARD + 2 + LAST_SOLVE + certificate(6, 5)),
     # rebuilding a block's features takes as many products as its forward pass
-    ("exact", "relu", 6, False, 12 * FORWARD + 5 * PULL_BACK + 2 + 5 * SOLVE + LAST_SOLVE),
-    ("last", "relu", 6, False, 7 * FORWARD + 2 + LAST_SOLVE),
+    ("exact", "relu", 6, False, 12 * FORWARD + 5 * PULL_BACK + 2 + 5 * SOLVE + LAST_SOLVE + certificate(6)),
+    ("last", "relu", 6, False, 7 * FORWARD + 2 + LAST_SOLVE + certificate(6, 5)),
 ]
 
 
@@ -67,7 +79,7 @@ def test_a_truncated_solve_pays_for_the_second_jvp():
     network, inputs, targets = problem(2)
     optimizer = revgn.GaussNewton(network, MSELoss(), solver=Eigh(rtol=0.1), block_weights="sum")
     second_jvp = 2 + 1  # with Phi Delta, what f has moved
-    expected = 2 * FORWARD + PULL_BACK + 2 + SOLVE + LAST_SOLVE + 2 * second_jvp
+    expected = 2 * FORWARD + PULL_BACK + 2 + SOLVE + LAST_SOLVE + 2 * second_jvp + certificate(2)
     assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + 2
 
 
@@ -91,7 +103,7 @@ def test_arrays_as_large_as_the_features_are_made_once_a_product(num_blocks, blo
 def test_gram_matrices_are_formed_in_their_lower_triangle_only():
     features = normal(4 * TILE, 1100, dtype=torch.float32)
     with FlopCounterMode(display=False) as counter:
-        gram = Design.of(features, bias=True).gram()
+        gram = Features.of(features, bias=True).gram()
     assert counter.get_total_flops() == 10 / 16 * 2 * (4 * TILE) ** 2 * 1100
     expected = (features @ features.mT + 1).double()
     torch.testing.assert_close(gram.tril(), expected.tril(), rtol=1e-5, atol=1e-3)
@@ -104,7 +116,7 @@ def test_a_linear_block_is_solved_at_the_width_of_its_inputs():
     half = D // 2
     root = half / N  # V V^T and Q^T Delta, each h x d/2 x d/2; the products of n rows with d/2 columns are small
     second_jvp = 2 + root
-    expected = FORWARD + 2 + 2 * 2 * root + second_jvp
+    expected = FORWARD + 2 + 2 * 2 * root + second_jvp + certificate(1)
     assert expected <= units(lambda: optimizer.backward(inputs, targets)) <= expected + 0.5
 
 
@@ -130,4 +142,5 @@ def test_the_host_waits_for_what_the_report_shows(num_blocks, block_weights):
     defects = sum(len(defects) for defects in report.defects if defects is not None)
     loss_and_predicted_loss = 2
     before_it_is_spread = 1  # the last block's f is solved for r alone, which must be exact first
-    assert reads.count == loss_and_predicted_loss + defects + before_it_is_spread
+    certified = 2  # what is left of r, and whether the outputs are the same as before
+    assert reads.count == loss_and_predicted_loss + defects + before_it_is_spread + certified

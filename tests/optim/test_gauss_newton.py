@@ -268,9 +268,9 @@ class TestPrecision:
         seen = []
 
         class Spy(Cholesky):
-            def solve(self, design, target):
+            def factor_map(self, map, state):
                 seen.append((matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision))
-                return super().solve(design, target)
+                return super().factor_map(map, state)
 
         torch.set_float32_matmul_precision("medium")
         try:
@@ -361,12 +361,17 @@ class TestRefusals:
         calls = []
 
         class Broken(Cholesky):
-            def solve(self, design, target):
-                solution = super().solve(design, target)
-                calls.append(solution)
+            def factor_map(self, map, state):
+                factor = super().factor_map(map, state)
+                calls.append(factor)
                 if len(calls) == 6:  # the last of three blocks' couplings, whose step goes nowhere else
-                    solution.delta[0, 0] = math.nan
-                return solution
+                    solve = factor.solve
+                    factor.solve = lambda *args: spoiled(solve(*args))
+                return factor
+
+        def spoiled(solution):
+            solution.delta[0, 0] = math.nan
+            return solution
 
         opt = optimizer(solver=Broken(), block_weights="uniform")
         with pytest.raises(FloatingPointError, match=r"the step for blocks\.0\.g\.linear\.weight is not finite"):
@@ -382,7 +387,18 @@ class TestRefusals:
         ({"block_weights": (0, 0, 0)}, ValueError, "not all zero"),
         ({"right_inverse": "reverse"}, ValueError, "unknown right_inverse 'reverse'; did you mean 'reversible'?"),
         ({"loss": torch.nn.MSELoss()}, TypeError, "loss MSELoss knows no Gauss-Newton direction; use revgn.losses"),
-        ({"network": torch.nn.Linear(16, 3)}, TypeError, "model is a Linear, not a revgn.nn.ReversibleNetwork"),
+        ({"right_inverse": 3}, TypeError, "right_inverse is a int; expected an object of revgn.right_inverses or one"),
+        (
+            {"right_inverse": "moore-penrose", "block_weights": "last", "chunk_rows": 3},
+            ValueError,
+            "block_weights, chunk_rows belong to the reversible right inverse; with MoorePenrose leave them out",
+        ),
+        (
+            {"network": torch.nn.Linear(16, 3), "right_inverse": "reversible"},
+            TypeError,
+            "model is a Linear, not a revgn.nn.ReversibleNetwork",
+        ),
+        ({"network": torch.sin}, TypeError, "model is a builtin_function_or_method; expected a torch.nn.Module"),
         ({"network": rev_mlp().bfloat16()}, ValueError, "torch.bfloat16; Gauss-Newton needs float32 or float64"),
     ]
 
@@ -393,7 +409,10 @@ class TestRefusals:
 
     def test_trainable_parameters_outside_the_couplings(self):
         network = rev_mlp(activation=torch.nn.PReLU(dtype=torch.float64))
-        with pytest.raises(ValueError, match=r"features\.activation\.weight can be trained but lies outside"):
+        with pytest.raises(
+            ValueError,
+            match=r"features\.activation\.weight.* can be trained but is no weight or bias of a half-coupling.*'moore-penrose'",
+        ):
             optimizer(network)
 
     def test_weights_only_for_frozen_blocks(self):

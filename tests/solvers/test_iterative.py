@@ -6,6 +6,7 @@ import torch
 
 from memory import PeakMemory
 from networks import normal
+from revgn.linear import Features
 from revgn.solvers import CG, SVD, Randomized
 
 
@@ -27,11 +28,9 @@ def test_cg_stops_at_the_defect_that_was_asked_for():
 
 def test_cg_takes_about_as_many_iterations_as_blocks_of_columns_fill_the_rows(monkeypatch):
     """A block searches k directions at a time: a tenth of the products that one column after the other would take."""
-    from revgn.solvers import Design
-
     products = []
-    there_and_back = Design.there_and_back
-    monkeypatch.setattr(Design, "there_and_back", lambda *args: products.append(1) or there_and_back(*args))
+    there_and_back = Features.there_and_back
+    monkeypatch.setattr(Features, "there_and_back", lambda *args: products.append(1) or there_and_back(*args))
     solution = CG(tol=1e-8)(spectrum(DECAYING), normal(60, 20, seed=1))
     assert solution.defect <= 1.001e-8
     assert 3 <= len(products) <= 6

@@ -6,15 +6,18 @@ import torch
 
 from memory import PeakMemory
 from networks import normal
+from revgn.linear import Features
 from revgn.nn import RandomFeatures
-from revgn.solvers import CG, QR, SVD, Cholesky, Design, Eigh, Randomized
+from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Randomized
 
 
-def linear_features(n, k, h, dtype=torch.float64):
+def linear_features(n, k, h, bias, dtype=torch.float64):
+    """Features of a layer without activation, as a matrix, and as the map that knows them for a product."""
     generator = torch.Generator().manual_seed(0)
-    return RandomFeatures(k, h, activation="identity", generator=generator, dtype=dtype).linearize(
-        normal(n, k).to(dtype)
-    )
+    features = RandomFeatures(k, h, activation="identity", generator=generator, dtype=dtype)
+    z = normal(n, k).to(dtype)
+    dense, _ = features.linearize(z)
+    return dense, Features.of(dense, bias=bias, product=features.product(z))
 
 
 SOLVERS = [SVD(), Eigh(), Cholesky(), QR(), CG(), Randomized(rtol=1e-9)]
@@ -24,10 +27,10 @@ SOLVERS = [SVD(), Eigh(), Cholesky(), QR(), CG(), Randomized(rtol=1e-9)]
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("n", "k", "h"), [(40, 9, 70), (40, 9, 20), (40, 39, 70), (40, 45, 70), (40, 9, 8)])
 def test_factored_features_get_the_solution_of_the_dense_ones(solver, n, k, h, bias):
-    point = linear_features(n, k, h)
+    features, map = linear_features(n, k, h, bias)
     target = normal(n, 6, seed=1)
-    solution = solver.solve(Design(point, bias), target)
-    dense = np.hstack([point.features.numpy(), np.ones((n, 1))]) if bias else point.features.numpy()
+    solution = solver.factor(map).solve(target)
+    dense = np.hstack([features.numpy(), np.ones((n, 1))]) if bias else features.numpy()
     expected = np.linalg.pinv(dense, rcond=1e-11) @ target.numpy()
     ours = solution.delta.numpy() if not bias else np.vstack([solution.delta.numpy(), solution.bias.numpy()])
     assert np.linalg.norm(ours - expected) <= 1e-8 * np.linalg.norm(expected)
@@ -38,17 +41,26 @@ def test_factored_features_get_the_solution_of_the_dense_ones(solver, n, k, h, b
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rtol", [0.5, 0.2])
 def test_truncation_drops_the_same_directions(rtol, dtype):
-    point = linear_features(60, 30, 100, dtype)
+    features, map = linear_features(60, 30, 100, True, dtype)
     target = normal(60, 6, seed=1).to(dtype)
-    narrow = Eigh(rtol).solve(Design(point, True), target)
-    dense = SVD(rtol)(point.features, target, bias=True)
+    narrow = Eigh(rtol).factor(map).solve(target)
+    dense = SVD(rtol)(features, target, bias=True)
     assert narrow.rank == dense.rank < 31
     torch.testing.assert_close(narrow.delta, dense.delta, rtol=1e-4, atol=1e-4 * float(dense.delta.abs().max()))
 
 
 def test_nothing_of_the_size_of_a_gram_matrix_of_the_rows_is_made():
     n, k, h = 600, 20, 2000
-    point, target = linear_features(n, k, h), normal(n, 4, seed=1)
+    (_, map), target = linear_features(n, k, h, True), normal(n, 4, seed=1)
     with PeakMemory() as memory:
-        Eigh(1e-2).solve(Design(point, True), target)
+        Eigh(1e-2).factor(map).solve(target)
     assert max(memory.sizes) < 8 * n * n / 4
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_damping_is_relative_to_the_same_gram_matrix(solver, bias):
+    features, map = linear_features(40, 9, 70, bias)
+    target = normal(40, 6, seed=1)
+    expected = SVD().factor(Features.of(features, bias=bias)).solve(target, 0.1)
+    torch.testing.assert_close(solver.factor(map).solve(target, 0.1).delta, expected.delta, rtol=1e-6, atol=1e-8)

@@ -34,7 +34,7 @@ def test_solution_is_the_pseudo_inverse_times_the_target(solver, n, h, bias, dty
     solution = solver(features, target, bias=bias)
     expected = np.linalg.pinv(dense) @ target.double().numpy()
     assert np.linalg.norm(stacked(solution) - expected) <= rtol * np.linalg.norm(expected)
-    assert solution.rank == min(dense.shape)
+    assert solution.rank == (None if isinstance(solver, CG) else min(dense.shape))
     assert solution.delta.dtype == dtype
     assert (solution.bias is not None) == bias
 
@@ -48,8 +48,8 @@ def test_features_that_lost_rank_get_the_least_norm_least_squares_solution(solve
     solution = solver(features, target, bias=bias)
     expected = np.linalg.pinv(dense, rcond=1e-5) @ target.double().numpy()
     assert np.linalg.norm(stacked(solution) - expected) <= rtol * np.linalg.norm(expected)
-    # CG counts the directions that it searched: no fewer than there are.
-    assert solution.rank >= rank + bias if isinstance(solver, CG) else solution.rank == rank + bias
+    # CG searches directions, more of them than there are: it does not measure the rank.
+    assert solution.rank == (None if isinstance(solver, CG) else rank + bias)
     assert not solution.exact
 
 
@@ -145,7 +145,7 @@ def test_zero_features_give_a_zero_step():
     for solver in EXACT:
         solution = solver(torch.zeros(4, 6), normal(4, 2).float())
         assert solution.delta.count_nonzero() == 0
-        assert solution.rank == 0
+        assert solution.rank == (None if isinstance(solver, CG) else 0)
         assert solution.defect == pytest.approx(1.0)
 
 
@@ -153,9 +153,10 @@ class TestLadder:
     def test_cholesky_takes_more_damping_then_eigh(self, monkeypatch, caplog, fresh_log):
         calls = []
 
-        def failing(matrix):
+        def failing(matrix, out):
             calls.append(matrix.diagonal().mean().item())
-            return matrix, torch.tensor(1)
+            out[1].fill_(1)
+            return out
 
         monkeypatch.setattr(torch.linalg, "cholesky_ex", failing)
         features, target, dense = problem(20, 50)
@@ -198,7 +199,7 @@ BAD_PROBLEMS = [
     (normal(4, 6).float(), NAN[:, :2], FloatingPointError, "the target holds NaN or infinity"),
     (NAN, normal(4, 2).float(), FloatingPointError, "the features hold NaN or infinity"),
     (NAN.T, normal(6, 2).float(), FloatingPointError, "the features hold NaN or infinity"),
-    (normal(4, 6).float() * 1e30, normal(4, 2).float(), FloatingPointError, "the features hold NaN or infinity"),
+    (normal(4, 6).float() * math.inf, normal(4, 2).float(), FloatingPointError, "the features hold NaN or infinity"),
 ]
 
 

@@ -15,8 +15,10 @@ from revgn.experiments.config import Part, RunConfig
 from revgn.experiments.errors import ConfigError
 from revgn.experiments.kinds import KINDS, LOSS, OPTIMIZER, SCHEDULER, SOLVER
 from revgn.experiments.module import Switch, TrainingModule
-from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss
-from revgn.optim.base import DirectionOptimizer
+from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss, PoissonNLLLoss, Robust
+from revgn.optim import GaussNewton
+
+_OF_QUANTITIES = (MSELoss, PoissonNLLLoss, Robust)
 
 
 def build_data(config: RunConfig) -> Dataset:
@@ -27,7 +29,7 @@ def build_data(config: RunConfig) -> Dataset:
         ConfigError: the loss has no use for its targets.
     """
     dataset = _load(tuple(sorted(config.data.items())), config.training.dtype)
-    if dataset.num_classes is None and not issubclass(LOSS.find(config.loss.class_path), MSELoss):
+    if dataset.num_classes is None and not issubclass(LOSS.find(config.loss.class_path), _OF_QUANTITIES):
         raise ConfigError(f"{dataset.name} has quantities, not classes, as targets; use --loss MSELoss")
     return dataset
 
@@ -91,7 +93,7 @@ def _build(name: str, part: Part, *arguments: Any, **provided: Any) -> Any:
 def _optimizers(part: Part, solver: Part | None, model: nn.Module, loss: GaussNewtonLoss) -> list[Optimizer]:
     """The optimizer, and a second one for parameters that it does not take."""
     kind = OPTIMIZER.find(part.class_path)
-    if issubclass(kind, DirectionOptimizer):
+    if issubclass(kind, GaussNewton):
         chosen = {"solver": _build(SOLVER.name, solver)} if solver else {}
         return [_build("optimizer", part, model, loss, **chosen)]
     if not issubclass(kind, torch.optim.Muon):

@@ -17,7 +17,6 @@ from revgn.experiments.evaluation import score
 from revgn.losses import GaussNewtonLoss
 from revgn.nn import ReversibleNetwork
 from revgn.optim import GaussNewton
-from revgn.optim.base import DirectionOptimizer
 
 Row = dict[str, float]
 
@@ -82,7 +81,7 @@ class TrainingModule(pl.LightningModule):
         optimizers = self._current_optimizers()
         lr = optimizers[0].param_groups[0]["lr"]
         started = self._clock()
-        if isinstance(optimizers[0].optimizer, DirectionOptimizer):
+        if isinstance(optimizers[0].optimizer, GaussNewton):
             outputs, recorded = _direction_step(optimizers[0], inputs, targets, exactness=self._exactness)
         else:
             outputs, recorded = _gradient_step(optimizers, lambda: self._loss_and_outputs(inputs, targets))
@@ -144,18 +143,19 @@ def _direction_step(optimizer: Any, inputs: Tensor, targets: Tensor, *, exactnes
     report = optimizer.optimizer.backward(inputs, targets)
     optimizer.step()
     row = {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
-    if exactness and isinstance(optimizer.optimizer, GaussNewton):
+    if exactness and report.block_weights:
         row |= _by_half_coupling("defect", report.defects) | _by_half_coupling("rank", report.ranks)
     return report.outputs, row
 
 
-def _by_half_coupling(name: str, blocks: Sequence[tuple[float, ...] | None]) -> Row:
+def _by_half_coupling(name: str, blocks: Sequence[tuple[float | None, ...] | None]) -> Row:
     """Columns NAME_1f, NAME_1g, ... of the blocks that were solved."""
     return {
         f"{name}_{number}{half}": float(value)
         for number, pair in enumerate(blocks, start=1)
         if pair is not None
         for half, value in zip("fg", pair, strict=True)
+        if value is not None
     }
 
 

@@ -152,7 +152,9 @@ class Features(LinearMap):
         return float(whole(torch.stack(norms).square().sum())) + self.rows * self.bias
 
     def largest_entry(self) -> float:
-        return float(whole(torch.stack([self.chunk(here).abs().amax() for here in self.slices]).amax()))
+        # The maximum norm, which makes no copy as abs() would; NaN passes through it.
+        largest = [torch.linalg.vector_norm(self.chunk(here), torch.inf) for here in self.slices]
+        return float(whole(torch.stack(largest).amax()))
 
     def stack(self, x: Weights) -> Tensor:
         delta, bias = x

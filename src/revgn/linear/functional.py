@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
 Inputs = Any
-"""What a module is called with: a tensor, a tuple of positional or a dict of keyword arguments, n rows in each tensor."""
+"""What a module is called with: a tensor, a tuple of positional or a dict of keyword arguments, of n rows each."""
 
 Change = Mapping[nn.Parameter, Tensor]
 """A change of parameters, or a tangent of them, each of its parameter's shape."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from revgn._sizes import require_room
 from revgn.linear.blocks import Block, add_pair_terms
 from revgn.linear.functional import Change, Inputs, call, count_rows, jvp, plain_kernels, pull_back, take
 from revgn.linear.per_example import PerExampleBlock
@@ -45,6 +46,7 @@ class Jacobian:
         ValueError: nothing is trainable; outputs that are not (n, d_out); rows that depend on each other (BatchNorm in
             training mode); randomness (Dropout in training mode); a forward pass that changes buffers; no rows.
         TypeError: parameters or outputs that are neither float32 nor float64.
+        MemoryError: `gram` or `dense` would take more memory than the machine has.
 
     Source: Jacot et al. (2018); layer by layer as in Novak, Sohl-Dickstein, Schoenholz (2022).
     """
@@ -127,6 +129,7 @@ class Jacobian:
     def lower_gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """As `gram`, but only the lower triangle is filled; in another dtype if that is asked."""
         n = self.shape[0]
+        require_room(n * n * dtype.itemsize, f"the tangent kernel of {self.rows} rows and {self.d_out} outputs")
         kernel = torch.zeros(n, n, dtype=dtype, device=self.device)
         with full_precision(kernel.device):
             add_pair_terms([term for block in self.blocks for term in block.pair_terms()], kernel)
@@ -144,6 +147,10 @@ class Jacobian:
 
     def dense(self) -> Tensor:
         """J itself, (n d_out, P), columns in the order of `parameters`: for small problems."""
+        outputs, entries = self.shape
+        require_room(
+            outputs * entries * self.dtype.itemsize, f"the Jacobian of {outputs} outputs by {entries} parameters"
+        )
         columns: dict[nn.Parameter, Tensor] = {}
         with full_precision(self.device):
             for block in self.blocks:

@@ -1,5 +1,6 @@
 """Rows of the Jacobian by per-example gradients: for parameters of any kind, used in any way."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,17 @@ from torch.utils._pytree import tree_map
 
 from revgn.linear.blocks import ENTRIES, Block
 from revgn.linear.features import add_lower_product
-from revgn.linear.functional import Change, Inputs, call, count_rows, plain_kernels, pull_back, requiring_grad, swapped, take
+from revgn.linear.functional import (
+    Change,
+    Inputs,
+    call,
+    count_rows,
+    plain_kernels,
+    pull_back,
+    requiring_grad,
+    swapped,
+    take,
+)
 
 Gradients = Callable[[nn.Module, Inputs, Sequence[nn.Parameter]], Tensor]
 """Per-example gradients (n, d_out, P) of a module's outputs at n rows by some of its parameters."""
@@ -25,9 +36,11 @@ def batched(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]
             return call(model, alone).squeeze(0)
 
     values = tuple(p.detach() for p in parameters)
-    with torch.no_grad(), plain_kernels(model):
+    with torch.no_grad(), plain_kernels(model), warnings.catch_warnings():
+        # Where torch has no batching rule it loops over rows, and warns that this is slower.
+        warnings.filterwarnings("ignore", message=".*batching rule", category=UserWarning)
         found: Any = vmap(jacrev(outputs), in_dims=(None, 0))(values, inputs)
-    return torch.cat([g.flatten(2) for g in found], dim=2)
+    return torch.cat([g.reshape(*g.shape[:2], -1) for g in found], dim=2)
 
 
 def one_by_one(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> Tensor:

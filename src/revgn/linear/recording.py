@@ -114,10 +114,11 @@ def _parameters(uses: Collection[Use]) -> list[nn.Parameter]:
 
 def blocks(recording: Recording) -> list[Block]:
     """The Jacobian's columns of all recorded parameters that are not missed: d_out backward passes to the layers."""
-    edges = [one.edge for one in recording.calls]
-    cotangents = _cotangents(recording.outputs, edges, [one.shape for one in recording.calls]) if edges else []
-    uses = [(use, a) for one, a in zip(recording.calls, cotangents, strict=True) for use in one.uses]
-    uses = [(use, a) for use, a in uses if not recording.missed.intersection(_parameters([use]))]
+    calls = [one for one in recording.calls if not recording.missed.intersection(_parameters(one.uses))]
+    if not calls:
+        return []
+    cotangents = _cotangents(recording.outputs, [one.edge for one in calls], [one.shape for one in calls])
+    uses = [(use, a) for one, a in zip(calls, cotangents, strict=True) for use in one.uses]
     return _joined(uses, len(recording.outputs), recording)
 
 
@@ -189,6 +190,4 @@ def _affine_block(
     seen = [use.features for use, _ in uses if use.features is not None]
     phi = torch.cat([features.reshape(rows, -1, features.shape[-1]) for features in seen], dim=1)
     product = first.product if len(uses) == 1 and a.shape[2] == 1 else None
-    return AffineBlock(
-        weight, bias, phi, a, groups=first.groups, transposed=first.transposed, product=product
-    )
+    return AffineBlock(weight, bias, phi, a, groups=first.groups, transposed=first.transposed, product=product)

@@ -141,6 +141,9 @@ class GaussNewton(torch.optim.SGD):
             del linearized, equation  # features and factors are the largest tensors, and of no further use
             self._check_change(change)
             seen = certify(self.model, inputs, outputs, r, change.by_parameter, change.suspicion)
+            # Asked here: the larger of two numbers, one of them NaN, may be the other.
+            if not math.isfinite(change.defect + seen.defect):
+                raise FloatingPointError("J Delta of the step is not finite; add damping or lower the learning rate")
             predicted = self._predicted_loss(inputs, outputs, targets, sample_weight, r, change, seen)
         self._warn_once(change)
         return change, self._report(loss, outputs, predicted, change, seen)
@@ -152,8 +155,9 @@ class GaussNewton(torch.optim.SGD):
     def _without_zero_weights(
         self, inputs: Inputs, targets: Tensor, sample_weight: Tensor
     ) -> tuple[Inputs, Tensor, Tensor]:
-        if sample_weight.shape != (count_rows(inputs),) or not bool((sample_weight == 0).any()):
-            return inputs, targets, sample_weight  # the loss will say what is wrong with the shape
+        given = isinstance(sample_weight, Tensor) and sample_weight.device == targets.device
+        if not given or sample_weight.shape != (count_rows(inputs),) or not bool((sample_weight == 0).any()):
+            return inputs, targets, sample_weight  # the loss will say what is wrong with their kind or shape
         kept = sample_weight != 0
         if not bool(kept.any()):
             raise ValueError("sample_weight is zero for all rows; expected at least one that counts")

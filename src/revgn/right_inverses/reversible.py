@@ -217,7 +217,7 @@ class ReversibleLinearized(Linearized):
                 weight=weights.get(index, 0.0),
             )
             for index, block in enumerate(self.network.layers)
-            for half, coupling in enumerate(block.couplings)
+            for half, coupling in enumerate(block.couplings or (block,))
         )
 
 

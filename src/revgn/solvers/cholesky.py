@@ -12,7 +12,6 @@ from revgn.solvers.eigh import Eigh
 from revgn.solvers.gram import through_gram
 from revgn.solvers.ladder import say_once
 
-
 # Rows from which the factorisation of a float32 map dominates all else: n^3 / 3 beside n^2 h.
 LARGE = 4096
 
@@ -73,7 +72,8 @@ class CholeskyFactor(Factor):
             return self._spectral.invert(target, None)
         for ridge in self._ladder(damping):
             root = self._cholesky(ridge)
-            solution = Solution(self._through(root, target), self._rank(root), self.map, target)
+            rank = self._rank(root, 0.0 if damping else ridge)
+            solution = Solution(self._through(root, target), rank, self.map, target)
             single = self.gram.dtype == torch.float32  # what this cannot do is done in double, not with more damping
             if math.isfinite(solution.defect) or single or not torch.isfinite(self.gram.diagonal().sum()):
                 return solution if damping else self._finish(solution, root)
@@ -139,6 +139,8 @@ class CholeskyFactor(Factor):
 
         return through_gram(inverse, self.map, target)
 
-    def _rank(self, root: Tensor) -> Tensor:
-        # Pivots of lost directions hold the damping and the rounding of the Gram matrix: some epsilons of its diagonal.
-        return (root.diagonal().square() > 100 * self._eps * self.gram.diagonal().mean()).sum()
+    def _rank(self, root: Tensor, ridge: float) -> Tensor:
+        # Pivots of lost directions hold the rung of the ladder, and the rounding of the Gram matrix: some epsilons of
+        # its diagonal.
+        cut = (100 * self._eps + 10 * ridge) * self.gram.diagonal().mean()
+        return (root.diagonal().square() > cut).sum()

@@ -1,0 +1,348 @@
+"""Which right inverse generalises, and what does a step of each cost?
+
+    python benchmarks/right_inverses.py [generalise fit cost] [--seeds 0 1 2] [--pairs 3] [--plot docs]
+
+- generalise: 1024 rows of Fashion-MNIST (digits where it cannot be had) at once, RevMLP with two blocks of 2000
+  features, squared error on one-hot labels, float32, learning rate 1. Training loss and test accuracy after every step,
+  until the loss is gone, and how far J Delta was from r; Adam from the same start, every 20 steps. `truncated` is the
+  authors' step: all blocks alike, singular values below 1e-2 of the largest dropped. Seconds are taken in turns.
+- fit: a plain MLP, 784-2048-2048-10, on the same rows: how many steps until the loss is at most 1e-8.
+- cost: the Moore-Penrose step beside SGD's, random rows, the authors' MNIST network with one output and with ten, and a
+  narrow MLP in float64 with more rows than that. `floor` is what theory counts for it, as a multiple of SGD's products;
+  `products` what is counted, without factorisations. Memory is the peak of the first step beyond parameters and step.
+"""
+
+import itertools
+import statistics
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adam
+
+import fresh
+import measure
+import problems
+import revgn
+import theory
+from figures import right_inverses_figure
+from measure import Step, Times
+from problems import Problem
+from results import Benchmark, Check, Column, Result, Row, at_least, at_most
+from revgn._names import unknown_name
+from revgn.losses import MSELoss
+from revgn.solvers import Eigh
+from revgn.solvers.base import EXACT
+
+REVERSIBLE, ADJOINT, MOORE_PENROSE, TRUNCATED, ADAM = "reversible", "adjoint", "moore-penrose", "truncated", "Adam"
+METHODS: Mapping[str, dict[str, Any]] = {
+    REVERSIBLE: {},
+    ADJOINT: {"right_inverse": "adjoint"},
+    MOORE_PENROSE: {"right_inverse": "moore-penrose"},
+    TRUNCATED: {"solver": Eigh(rtol=1e-2), "block_weights": "uniform"},
+}
+GONE = 1e-8  # the training loss at which there is nothing left to fit
+ADAM_RATE = 1e-3
+STILL = 1e-6  # a learning rate too small to lead anywhere, for the clock
+FULL: Mapping[str, Any] = {
+    "rows": 1024,
+    "network": {"num_blocks": 2, "hidden_features": 2000},
+    "steps": 6,
+    "adam": 200,
+    "widths": (2048, 2048),
+    "fit_steps": 12,
+    "mnist": {"in_features": 784, "num_blocks": 2, "hidden_features": 8000},
+    "narrow": {"rows": 4000, "widths": (16, 256, 256, 1)},
+}
+TINY: Mapping[str, Any] = {
+    "rows": 48,
+    "network": {"num_blocks": 2, "hidden_features": 200},
+    "steps": 2,
+    "adam": 40,
+    "widths": (80, 80),
+    "fit_steps": 4,
+    "mnist": {"in_features": 32, "num_blocks": 2, "hidden_features": 96},
+    "narrow": {"rows": 40, "widths": (4, 16, 16, 1)},
+}
+EVERY = 20  # of Adam's steps one is looked at
+BENCHMARK = Benchmark(
+    __file__,
+    __doc__,
+    [
+        Column("part", "part", width=10),
+        Column("setting", "setting", width=19),
+        Column("method", "method", width=13),
+        Column("steps", "steps", "d", 5),
+        Column("loss", "train loss", ".1e", 10),
+        Column("accuracy", "test acc.", ".3f"),
+        Column("lowest", "from", ".3f", 6),
+        Column("highest", "to", ".3f", 6),
+        Column("defect", "defect", ".0e", 6),
+        Column("exact_steps", "exact", width=6),
+        Column("seconds", "s/step", ".3f", 7),
+        Column("ratio", "of SGD", ".2f", 7),
+        Column("products", "products", ".2f", 8),
+        Column("floor", "floor", ".2f", 7),
+        Column("memory", "memory/MB", ".1f"),
+    ],
+    right_inverses_figure,
+)
+
+
+def generalise(sizes: Mapping[str, Any], seeds: Sequence[int], pairs: int) -> list[Row]:
+    """A row for each method, with the course of every seed."""
+    times = paced(image_problem(sizes, seeds[0]), pairs)
+    found: list[Row] = []
+    for method in (*METHODS, ADAM):
+        runs = [trained(method, sizes, seed) for seed in seeds]
+        row = {"part": "generalise", "setting": problems.images(sizes["rows"], seeds[0]).name, "method": method}
+        found.append(row | timing(times[method], times["SGD"]) | summary(runs) | {"runs": runs})
+        BENCHMARK.show(found[-1:])
+    return found
+
+
+def image_problem(sizes: Mapping[str, Any], seed: int) -> Problem:
+    """The rows and the network of a seed."""
+    return problems.image_problem(sizes["rows"], seed=seed, loss=MSELoss(), **sizes["network"])
+
+
+def paced(problem: Problem, pairs: int) -> dict[str, Times]:
+    """Seconds of a step of each method, all on one network at its start, in turns."""
+    forward = problems.plain_forward(problem.model)
+    steps: dict[str, Step] = {name: problem.gauss_newton(lr=STILL, **options) for name, options in METHODS.items()}
+    for name, kind in {"SGD": SGD, ADAM: Adam}.items():
+        steps[name] = problem.gradient(kind(problem.model.parameters(), lr=1e-9, fused=True), forward)
+    for step in steps.values():
+        step()
+    return measure.in_turns(steps, pairs)
+
+
+def trained(method: str, sizes: Mapping[str, Any], seed: int) -> list[Row]:
+    """Loss on all training rows and accuracy on all test rows, at the start and as training goes on."""
+    problem, data = image_problem(sizes, seed), problems.images(sizes["rows"], seed)
+
+    def looked(step: int, report: revgn.Report | None = None) -> Row:
+        accuracy = problems.accuracy(problem.model, data.test_inputs, data.test_targets)
+        return {"step": step, "loss": training_loss(problem), "accuracy": accuracy, **told(report)}
+
+    if method == ADAM:
+        step = problem.gradient(Adam(problem.model.parameters(), lr=ADAM_RATE, fused=True))
+        found = [looked(0)]
+        for count in range(1, sizes["adam"] + 1):
+            step()
+            if count % EVERY == 0:
+                found.append(looked(count))
+        return found
+    return course(problem.gauss_newton(**METHODS[method]), sizes["steps"], looked)
+
+
+def course(step: Callable[[], revgn.Report], most: int, looked: Callable[..., Row]) -> list[Row]:
+    """What is seen at the start and after every Gauss-Newton step, until the loss is gone or a step fails."""
+    found = [looked(0)]
+    for count in range(1, most + 1):
+        try:
+            report = step()
+        except FloatingPointError as error:
+            found[-1]["failure"] = str(error)
+            break
+        found.append(looked(count, report))
+        if found[-1]["loss"] <= GONE:
+            break
+    return found
+
+
+def training_loss(problem: Problem) -> float:
+    """On all rows."""
+    with torch.no_grad():
+        return float(problem.loss(problem.model(problem.inputs), problem.targets))
+
+
+def told(report: revgn.Report | None) -> Row:
+    """What a step tells of its exactness; nothing at the start and for Adam."""
+    if report is None:
+        return {"defect": None, "exact": None}
+    return {"defect": report.defect, "exact": report.exact}
+
+
+def summary(runs: Sequence[Sequence[Row]]) -> Row:
+    """Where the runs ended, and the worst of their steps."""
+    last = [run[-1] for run in runs]
+    accuracies = [each["accuracy"] for each in last]
+    defects = [point["defect"] for run in runs for point in run if point["defect"] is not None]
+    exact = [point["exact"] for run in runs for point in run if point["exact"] is not None]
+    return {
+        "steps": max(each["step"] for each in last),
+        "loss": statistics.mean(each["loss"] for each in last),
+        "accuracy": statistics.mean(accuracies),
+        "lowest": min(accuracies),
+        "highest": max(accuracies),
+        "defect": max(defects, default=None),
+        "exact_steps": f"{sum(exact)}/{len(exact)}" if exact else None,
+    }
+
+
+def timing(times: Times, baseline: Times) -> Row:
+    """Seconds, and the ratio to the baseline pair by pair."""
+    ratios = times.ratios(baseline)
+    return {"seconds": times.median, "ratio": ratios.median, "ratio_spread": ratios.spread}
+
+
+def mlp(widths: Sequence[int], *, activation: type[nn.Module], seed: int, dtype: torch.dtype) -> nn.Sequential:
+    """A plain network as torch starts it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = [nn.Linear(*pair, dtype=dtype) for pair in itertools.pairwise(widths)]
+    return nn.Sequential(*[module for layer in layers for module in (layer, activation())][:-1])
+
+
+def fit(sizes: Mapping[str, Any], seeds: Sequence[int], pairs: int) -> list[Row]:
+    """A row for each right inverse that a plain MLP has."""
+    data = problems.images(sizes["rows"], seeds[0])
+    widths = (data.in_features, *sizes["widths"], problems.CLASSES)
+
+    def problem() -> Problem:
+        model = mlp(widths, activation=nn.ReLU, seed=seeds[0], dtype=torch.float32)
+        return problems.on_device(model, data.inputs, problems.one_hot(data.targets), MSELoss())
+
+    clock = problem()
+    steps: dict[str, Step] = {"SGD": clock.gradient(SGD(clock.model.parameters(), lr=1e-9, fused=True))}
+    steps |= {name: clock.gauss_newton(lr=STILL, **METHODS[name]) for name in (MOORE_PENROSE, ADJOINT)}
+    for step in steps.values():
+        step()
+    times = measure.in_turns(steps, pairs)
+    found: list[Row] = []
+    for method in (MOORE_PENROSE, ADJOINT):
+        new = problem()
+
+        def looked(count: int, report: revgn.Report | None = None, on: Problem = new) -> Row:
+            accuracy = problems.accuracy(on.model, data.test_inputs, data.test_targets)
+            return {"step": count, "loss": training_loss(on), "accuracy": accuracy, **told(report)}
+
+        run = course(new.gauss_newton(**METHODS[method]), sizes["fit_steps"], looked)
+        row = {"part": "fit", "setting": "-".join(map(str, widths)), "method": method}
+        row |= timing(times[method], times["SGD"]) | summary([run])
+        needed = run[-1]["step"] if run[-1]["loss"] <= GONE else None
+        found.append(row | {"needed": needed, "runs": [run]})
+        BENCHMARK.show(found[-1:])
+    return found
+
+
+def cost_problem(sizes: Mapping[str, Any], outputs: int | None) -> Problem:
+    """The MNIST network with so many outputs; None for the narrow MLP in float64."""
+    if outputs is None:
+        widths, rows = sizes["narrow"]["widths"], sizes["narrow"]["rows"]
+        model = mlp(widths, activation=nn.Tanh, seed=0, dtype=torch.float64)
+        return problems.random_regression(model, rows, widths[0], widths[-1], torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    model = revgn.RevMLP(out_features=outputs, generator=generator, **sizes["mnist"])
+    return problems.random_regression(model, sizes["rows"], model.in_features, outputs)
+
+
+def cost_steps(problem: Problem, *, plain: bool) -> dict[str, Step]:
+    """A step by gradient and one by the Moore-Penrose inverse."""
+    forward = problems.plain_forward(problem.model) if plain else None
+    gradient = SGD(problem.model.parameters(), lr=1e-9, fused=True)
+    return {
+        "SGD": problem.gradient(gradient, forward),
+        MOORE_PENROSE: problem.gauss_newton(lr=STILL, right_inverse="moore-penrose"),
+    }
+
+
+def memory(tiny: bool, outputs: int | None) -> dict[str, float]:
+    """Bytes that the first step of each method takes beyond itself; to be called in a fresh process."""
+    for step in cost_steps(cost_problem(TINY, outputs), plain=outputs is not None).values():
+        step()  # libraries load and make their buffers
+    problem = cost_problem(TINY if tiny else FULL, outputs)
+    change = sum(p.numel() * p.element_size() for p in problem.model.parameters())
+    found: dict[str, float] = {}
+    for name, step in cost_steps(problem, plain=outputs is not None).items():
+        problem.model.zero_grad()
+        found[name] = measure.peak_memory(step) - change
+    return found
+
+
+def cost(tiny: bool, pairs: int) -> list[Row]:
+    """A row for SGD and one for Moore-Penrose in each setting."""
+    sizes = TINY if tiny else FULL
+    found: list[Row] = []
+    for setting, outputs in {"mnist, one output": 1, "mnist, ten outputs": 10, "narrow MLP, float64": None}.items():
+        peaks = fresh.call("right_inverses", "memory", mapped=True, tiny=tiny, outputs=outputs)
+        problem = cost_problem(sizes, outputs)
+        steps = cost_steps(problem, plain=outputs is not None)
+        counted = {name: measure.counted(step) for name, step in steps.items()}  # warms up, too
+        times = measure.in_turns(steps, pairs)
+        floors = by_theory(problem, sizes, outputs)
+        for name, taken in times.items():
+            report = steps[name]()
+            row: Row = {"part": "cost", "setting": setting, "method": name} | timing(taken, times["SGD"])
+            row |= {"products": counted[name] / counted["SGD"], "floor": floors.get(name), "memory": peaks[name] / 1e6}
+            found.append(row | told(report if isinstance(report, revgn.Report) else None))
+            BENCHMARK.show(found[-1:])
+    return found
+
+
+def by_theory(problem: Problem, sizes: Mapping[str, Any], outputs: int | None) -> dict[str, float]:
+    """What theory counts, as a multiple of SGD's products; nothing for the narrow MLP."""
+    if outputs is None or not isinstance(problem.model, revgn.RevMLP):
+        return {}
+    network = sizes["mnist"]
+    shape = theory.Sizes(sizes["rows"], problem.model.state_features, network["hidden_features"], network["num_blocks"])
+    return {"SGD": 1.0, MOORE_PENROSE: theory.moore_penrose_step(shape, outputs=outputs) / theory.gradient_step(shape)}
+
+
+def checks(rows: Sequence[Row]) -> list[Check]:
+    """What docs/theory.md says of the right inverses; nothing of parts that were not run."""
+    accuracy = {row["method"]: row["accuracy"] for row in rows if row["part"] == "generalise"}
+    defects = [row["defect"] for row in rows if row["part"] == "generalise" and row["method"] in METHODS]
+    exact = [d for d, name in zip(defects, METHODS, strict=False) if name != TRUNCATED and d is not None]
+    needed = {row["method"]: row["needed"] or FULL["fit_steps"] + 1 for row in rows if row["part"] == "fit"}
+    ratios = {row["setting"]: row["ratio"] for row in rows if row["part"] == "cost" and row["method"] == MOORE_PENROSE}
+
+    def gap(first: str, second: str) -> float | None:
+        return accuracy[first] - accuracy[second] if accuracy else None
+
+    return [
+        at_least("test accuracy: moore-penrose above reversible by", gap(MOORE_PENROSE, REVERSIBLE), 0.2),
+        at_least("test accuracy: moore-penrose above truncated by", gap(MOORE_PENROSE, TRUNCATED), 0.0),
+        at_most("test accuracy: Adam above moore-penrose by", gap(ADAM, MOORE_PENROSE), 0.03),
+        at_most("largest defect of the exact right inverses", max(exact, default=None), EXACT[torch.float32]),
+        *(
+            at_most(f"plain MLP: steps to {GONE:g} by {name}", needed.get(name), FULL["fit_steps"])
+            for name in (MOORE_PENROSE, ADJOINT)
+        ),
+        at_most("mnist, one output: moore-penrose, of SGD's time", ratios.get("mnist, one output"), 2),
+        at_most("mnist, ten outputs: moore-penrose, of SGD's time", ratios.get("mnist, ten outputs"), 10),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print a table, and write it as JSON."""
+    parser = BENCHMARK.parser()
+    parts = ("generalise", "fit", "cost")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
+    parser.add_argument("--pairs", type=int, default=3)
+    arguments = parser.parse_args(argv)
+    for part in arguments.parts:
+        if part not in parts:
+            parser.error(unknown_name("part", part, parts))
+    sizes = TINY if arguments.tiny else FULL
+    measured: Mapping[str, Callable[[], list[Row]]] = {
+        "generalise": lambda: generalise(sizes, arguments.seeds, arguments.pairs),
+        "fit": lambda: fit(sizes, arguments.seeds, arguments.pairs),
+        "cost": lambda: cost(arguments.tiny, arguments.pairs),
+    }
+
+    def measure_all() -> Result:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="no .* is surjective")  # small tests may have no such layer
+            rows = [row for part in arguments.parts or parts for row in measured[part]()]
+        return Result(rows, [] if arguments.tiny else checks(rows))
+
+    BENCHMARK.run(arguments, measure_all)
+
+
+if __name__ == "__main__":
+    main()

@@ -118,7 +118,7 @@ def test_a_frozen_part_is_left_alone():
 
 def test_outputs_that_are_not_rows_are_refused():
     module = torch.nn.Sequential(mlp(4), torch.nn.Flatten(0))
-    with pytest.raises(ValueError, match=re.escape("the model's outputs have shape (36,); expected (12, d_out)")):
+    with pytest.raises(ValueError, match=re.escape("have shape (24,) for 8 rows of inputs; expected (n, d_out)")):
         revgn.dense.GaussNewton(module, MSELoss()).backward(INPUTS, normal(12, 3))
 
 

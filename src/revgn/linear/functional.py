@@ -58,7 +58,7 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
     rows = count_rows(inputs)
     if outputs.ndim != 2 or len(outputs) != rows:
         raise ValueError(
-            f"the model's outputs have shape {tuple(outputs.shape)}; expected ({rows}, d_out): "
+            f"the model's outputs have shape {tuple(outputs.shape)} for {rows} rows of inputs; expected (n, d_out): "
             + ("outputs.unsqueeze(1) makes them so" if outputs.shape == (rows,) else "flatten what each row gives")
         )
     if outputs.dtype not in (torch.float32, torch.float64):

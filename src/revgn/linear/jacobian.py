@@ -1,4 +1,4 @@
-"""The Jacobian of any module's outputs by its parameters, as a linear map: products, the tangent kernel, and all of it."""
+"""The Jacobian of any module's outputs by its parameters, as a linear map: products, tangent kernel, all of it."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -148,9 +148,7 @@ class Jacobian:
     def dense(self) -> Tensor:
         """J itself, (n d_out, P), columns in the order of `parameters`: for small problems."""
         outputs, entries = self.shape
-        require_room(
-            outputs * entries * self.dtype.itemsize, f"the Jacobian of {outputs} outputs by {entries} parameters"
-        )
+        require_room(outputs * entries * self.dtype.itemsize, f"the Jacobian, {outputs} by {entries},")
         columns: dict[nn.Parameter, Tensor] = {}
         with full_precision(self.device):
             for block in self.blocks:
@@ -160,7 +158,7 @@ class Jacobian:
         return torch.cat([columns[p] for p in self.parameters], dim=1)
 
     def _checked(self, outputs: Tensor) -> Tensor:
-        # A strict part of the batch: all of it would have the same statistics, whatever its rows have to do with each other.
+        # A strict part of the batch: all of it would have the same statistics whether rows depend on each other or not.
         if self._compare_rows and self.rows > 1:
             some = slice(0, min(PROBED, self.rows - 1))
             with plain_kernels(self.model):

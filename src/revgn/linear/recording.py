@@ -1,4 +1,4 @@
-"""One pass through a module that records its layers: what each saw, and the derivative of the outputs by what it gave."""
+"""One pass through a module that records its layers: what each saw, and how the outputs depend on what it gave."""
 
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
@@ -64,7 +64,7 @@ def record(model: nn.Module, inputs: Inputs, parameters: Collection[nn.Parameter
 
 @contextmanager
 def _recorded(model: nn.Module, chosen: set[nn.Parameter], calls: list[Call]) -> Generator[None]:
-    """Forward passes that append to `calls`: between the hooks of each module, which may change what goes in and out."""
+    """Forward passes that append to `calls`, between the hooks of each module, which may change both ends."""
     known = [module for module in model.modules() if is_known(module)]
     watched = [module for module in known if chosen.intersection(module.parameters(recurse=False))]
     try:
@@ -184,10 +184,14 @@ def _affine_block(
     together = partner is not None and [id(u) for u, _ in groups[partner]] == [id(u) for u, _ in groups[p]]
     weight = first.weight if together or p is first.weight else None
     bias = first.bias if together or p is first.bias else None
-    a = torch.cat([_arranged(use, cotangents) for use, cotangents in uses], dim=2)
+    a = _joined_positions([_arranged(use, cotangents) for use, cotangents in uses], dim=2)
     if weight is None:
         return AffineBlock(None, bias, a.new_zeros(rows, a.shape[2], 0), a)
     seen = [use.features for use, _ in uses if use.features is not None]
-    phi = torch.cat([features.reshape(rows, -1, features.shape[-1]) for features in seen], dim=1)
+    phi = _joined_positions([features.reshape(rows, -1, features.shape[-1]) for features in seen], dim=1)
     product = first.product if len(uses) == 1 and a.shape[2] == 1 else None
     return AffineBlock(weight, bias, phi, a, groups=first.groups, transposed=first.transposed, product=product)
+
+
+def _joined_positions(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)

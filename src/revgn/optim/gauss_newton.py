@@ -24,8 +24,8 @@ class GaussNewton(torch.optim.SGD):
     """theta <- theta - lr Delta with J Delta = r: exact Gauss-Newton for any module.
 
     J is the Jacobian of the outputs by all parameters, r the change of the outputs that the loss asks for (for squared
-    error the residual). `backward` writes Delta into `.grad`, in place of `loss.backward()`, and torch's own SGD applies
-    it, so that momentum, weight decay, parameter groups, learning rate schedulers and `state_dict` are torch's.
+    error the residual). `backward` writes Delta into `.grad`, in place of `loss.backward()`, and torch's own SGD
+    applies it, so that momentum, weight decay, parameter groups, learning rate schedulers and `state_dict` are torch's.
 
         for inputs, targets in loader:
             report = optimizer.backward(inputs, targets)
@@ -252,7 +252,7 @@ class GaussNewton(torch.optim.SGD):
         trainable = [p for p in named.values() if p.requires_grad]
         if not trainable:
             raise ValueError(
-                "no parameter of this optimizer is trainable; call requires_grad_(True) on some, or pass others in params"
+                "no parameter of this optimizer is trainable; call requires_grad_(True) on some, or pass others"
             )
         return trainable
 

@@ -22,7 +22,11 @@ class WidenedFactor(Factor):
         self.inner = solver.factor_map(narrow.map, state)
 
     def invert(self, target: Tensor, damping: float | None) -> Solution:
-        inner = self.inner.invert(target, damping)
+        damping = float(getattr(self.solver, "damping", 0.0)) if damping is None else damping
+        # Both maps have the same trace, so that their mean diagonals differ by the sizes of their Gram matrices.
+        narrow, wide = self.narrow.map, self.map
+        share = min(narrow.rows, narrow.columns) / min(wide.rows, wide.columns)
+        inner = self.inner.invert(target, share * damping)
         return Solution(self.narrow.widen(inner.x), inner.measured_rank, self.map, target)
 
 

@@ -11,7 +11,7 @@ from networks import normal, rev_mlp
 from revgn.linear import Features
 from revgn.linear.features import TILE
 from revgn.losses import MSELoss
-from revgn.optim.certificate import ROWS
+from revgn.optim.certificate import JITTERED, ROWS
 from revgn.solvers import Eigh
 
 N, D, H = 192, 256, 2048
@@ -41,13 +41,13 @@ def units(run):
 
 
 def certificate(num_blocks, lowest=0):
-    """The JVP through the model on 32 of the rows, given the lowest block that moves.
+    """The JVP through the model on 32 of the rows, and 8 of them once more, given the lowest block that moves.
 
     Of each coupling above it the product of features and the shift, their tangents, and the change of the weight; the
     counter counts a product with the tangent of V too, which is zero and not formed. The lowest block's f sees no
     tangent.
     """
-    return ROWS / N * (FORWARD * lowest + 12 * (num_blocks - lowest) - 2)
+    return (ROWS + JITTERED) / N * (FORWARD * lowest + 12 * (num_blocks - lowest) - 2)
 
 
 FORWARD, PULL_BACK, SOLVE = 4, 4, 2 * (GRAM + 1)  # a block's; a solve forms a Gram matrix and multiplies once by Phi^T

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from revgn.linear import Features, LinearMap, Vector
+from revgn.linear.narrow import Narrowed, narrowed
 from revgn.linear.sharded import whole
 
 # The relative defect that one Newton step may leave over: features that leave less are surjective for its purposes.
@@ -168,6 +169,29 @@ class Unfactored(Factor):
         raise torch.linalg.LinAlgError("the map could not be factored")
 
 
+class WidenedFactor(Factor):
+    """The factor of [Z V, 1] by way of that of the narrow [Z C, 1], see `revgn.linear.narrow`.
+
+    Args:
+        map, solver: as `Factor`.
+        narrow: the narrow map.
+        inner: its factor.
+    """
+
+    def __init__(self, map: LinearMap, solver: "Solver", narrow: Narrowed, inner: Factor) -> None:
+        super().__init__(map, solver)
+        self.narrow = narrow
+        self.inner = inner
+
+    def invert(self, target: Tensor, damping: float | None) -> Solution:
+        damping = float(getattr(self.solver, "damping", 0.0)) if damping is None else damping
+        # Both maps have the same trace, so that their mean diagonals differ by the sizes of their Gram matrices.
+        narrow, wide = self.narrow.map, self.map
+        share = min(narrow.rows, narrow.columns) / min(wide.rows, wide.columns)
+        inner = self.inner.invert(target, share * damping)
+        return Solution(self.narrow.widen(inner.x), inner.measured_rank, self.map, target)
+
+
 class Solver(abc.ABC):
     """Base class of the solvers: small frozen objects with two verbs, `factor` once and the factor's `solve` often.
 
@@ -206,11 +230,11 @@ class Solver(abc.ABC):
             map: A.
             state: what a solver that remembers keeps of this layer; it reads and updates the mapping.
         """
-        # Imported late: widening is itself a factor.
-        from revgn.solvers.widened import widened
-
+        narrow = narrowed(map)
         try:
-            return widened(self, map, state) or self.factor_map(map, state)
+            if narrow is None:
+                return self.factor_map(map, state)
+            return WidenedFactor(map, self, narrow, self.factor_map(narrow.map, state))
         except torch.linalg.LinAlgError:
             return Unfactored(map, self)
 

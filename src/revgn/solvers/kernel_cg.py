@@ -73,7 +73,7 @@ class KernelCGFactor(Factor):
     def _precondition(self, left: Tensor) -> Tensor:
         if self._root is None:
             return left
-        return torch.cholesky_solve(left.view(len(self._root), -1), self._root).view_as(left)
+        return torch.cholesky_solve(left.reshape(len(self._root), -1), self._root).reshape(left.shape)
 
 
 def _preconditioner(map: LinearMap) -> Tensor | None:

@@ -51,7 +51,7 @@ class KernelCGFactor(Factor):
         ridge = damping * a.squared_norm() / min(a.rows, a.columns) if damping else 0.0
         tol = ENOUGH[target.dtype]
         # Sums of products of N numbers in float64: their rounding is what ends conjugate gradients early.
-        left = target.double()
+        left = target.double().clone()  # else the caller's own tensor would be worked on
         v = torch.zeros_like(left)
         preconditioned = self._precondition(left)
         direction, inner = preconditioned, float((left * preconditioned).sum())

@@ -10,6 +10,9 @@ from revgn.linear import LinearMap, Weighted
 from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State
 from revgn.solvers.ladder import say_once
 
+# Beginnings anew from the true residual.
+RESTARTS = 2
+
 
 @dataclass(frozen=True)
 class KernelCG(Solver):
@@ -49,26 +52,42 @@ class KernelCGFactor(Factor):
     def invert(self, target: Tensor, damping: float | None) -> Solution:
         a = self.map
         ridge = damping * a.squared_norm() / min(a.rows, a.columns) if damping else 0.0
-        tol = ENOUGH[target.dtype]
-        # Sums of products of N numbers in float64: their rounding is what ends conjugate gradients early.
-        left = target.double().clone()  # else the caller's own tensor would be worked on
-        v = torch.zeros_like(left)
+        v = torch.zeros_like(target, dtype=torch.float64)
+        left, start = target.double(), float(torch.linalg.vector_norm(target, dtype=torch.float64))
+        for _ in range(1 + RESTARTS):
+            v = v + self._iterate(left, ridge, ENOUGH[target.dtype] * start)
+            # The residual that the iteration carries along drifts from the true one.
+            left = target - self._product(v, ridge)
+            if float(torch.linalg.vector_norm(left)) <= ENOUGH[target.dtype] * start:
+                break
+        return Solution(a.adjoint(v.to(target.dtype)), None, a, target)
+
+    def _iterate(self, target: Tensor, ridge: float, enough: float) -> Tensor:
+        """The solution of (A A^T + ridge I) v = target by conjugate gradients, to a residual of so much."""
+        left, v = target.clone(), torch.zeros_like(target)
         preconditioned = self._precondition(left)
         direction, inner = preconditioned, float((left * preconditioned).sum())
-        start = float(torch.linalg.vector_norm(left))
         for _ in range(self.max_iterations):
-            if float(torch.linalg.vector_norm(left)) <= tol * start:
-                break
-            product = a.apply(a.adjoint(direction.to(target.dtype))).double() + ridge * direction
-            step = inner / float((direction * product).sum())
+            if float(torch.linalg.vector_norm(left)) <= enough:
+                return v
+            product = self._product(direction, ridge)
+            curvature = float((direction * product).sum())
+            if (
+                not curvature > 0.0
+            ):  # a direction that moves nothing: the kernel is singular, and this is as far as it goes
+                return v
+            step = inner / curvature
             v += step * direction
             left -= step * product
             preconditioned = self._precondition(left)
             inner, before = float((left * preconditioned).sum()), inner
             direction = preconditioned + (inner / before) * direction
-        else:
-            say_once(f"CG: not converged in {self.max_iterations} iterations; the defect tells how far it came")
-        return Solution(a.adjoint(v.to(target.dtype)), None, a, target)
+        say_once(f"CG: not converged in {self.max_iterations} iterations; the defect tells how far it came")
+        return v
+
+    def _product(self, v: Tensor, ridge: float) -> Tensor:
+        # Sums over all rows in float64: their rounding is what ends conjugate gradients early.
+        return self.map.apply(self.map.adjoint(v.to(self.map.dtype))).double() + ridge * v
 
     def _precondition(self, left: Tensor) -> Tensor:
         if self._root is None:

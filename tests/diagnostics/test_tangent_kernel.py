@@ -231,7 +231,9 @@ def test_gradients_may_be_off_and_autocast_on_around_it():
 
 
 def test_what_has_no_kernel_is_refused():
-    with pytest.raises(ValueError, match=re.escape("outputs have shape (18,); expected (6, d_out)")):
+    with pytest.raises(
+        ValueError, match=re.escape("outputs have shape (18,) for 6 rows of inputs; expected (n, d_out)")
+    ):
         ntk(torch.nn.Sequential(mlp(), torch.nn.Flatten(0)), INPUTS)
     with pytest.raises(ValueError, match="no trainable parameter, so no Jacobian"):
         ntk(mlp().requires_grad_(False), INPUTS)

@@ -41,7 +41,7 @@ def units(run):
 
 
 def certificate(num_blocks, lowest=0):
-    """The JVP through the model on 32 of the rows, and 8 of them once more, given the lowest block that moves.
+    """The JVP through the model on 24 of the rows, and 8 of them once more, given the lowest block that moves.
 
     Of each coupling above it the product of features and the shift, their tangents, and the change of the weight; the
     counter counts a product with the tangent of V too, which is zero and not formed. The lowest block's f sees no

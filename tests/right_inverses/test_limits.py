@@ -1,4 +1,4 @@
-"""What right inverses do at their limits: too little memory, no surjective layer, Jacobians that lose rank or are zero."""
+"""What right inverses do at their limits: too little memory, no surjective layer, Jacobians that lose rank."""
 
 import re
 

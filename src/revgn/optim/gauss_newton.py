@@ -15,7 +15,7 @@ from revgn.linear.precision import full_precision
 from revgn.losses import GaussNewtonLoss
 from revgn.optim.certificate import Certificate, certify
 from revgn.optim.report import Report
-from revgn.right_inverses import Change, Equation, RightInverse, find_right_inverse
+from revgn.right_inverses import Change, Equation, Reversible, RightInverse, find_right_inverse
 from revgn.solvers import Factor, Solver
 from revgn.solvers.base import EXACT
 
@@ -62,8 +62,8 @@ class GaussNewton(torch.optim.SGD):
         *,
         right_inverse: RightInverse | str | None = None,
         solver: Solver | None = None,
-        block_weights: str | Sequence[float] | None = None,
-        keep_features: bool | None = None,
+        block_weights: str | Sequence[float] = "exact",
+        keep_features: bool = True,
         chunk_rows: int | None = None,
         params: Iterable[Any] | None = None,
         momentum: float = 0.0,
@@ -79,7 +79,8 @@ class GaussNewton(torch.optim.SGD):
                 "CrossEntropyLoss or another of revgn.losses, or a subclass of revgn.losses.GaussNewtonLoss"
             )
         given = {"block_weights": block_weights, "keep_features": keep_features, "chunk_rows": chunk_rows}
-        options = {name: value for name, value in given.items() if value is not None}
+        defaults = vars(Reversible())
+        options = {name: value for name, value in given.items() if value != defaults[name]}
         self.model = model
         self.loss = loss
         self.right_inverse = find_right_inverse(right_inverse, model, **options)

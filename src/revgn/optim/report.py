@@ -16,7 +16,7 @@ class Report:
         loss: before the step.
         outputs: F before the step, (n, d_out).
         defect: ||J Delta - r|| / ||r|| of the change that is applied: the larger of what a JVP through the model's own
-            forward pass measures (on all rows up to 64, beyond on 32 of them) and of what the layers left of their
+            forward pass measures (on all rows up to 64, beyond on 24 of them) and of what the layers left of their
             targets on all rows.
         exact: whether J Delta = r: the defect is at most 1e-3 in float32, which is what one Newton step may leave
             over, or 1e-11 in float64.

@@ -72,9 +72,7 @@ class KernelCGFactor(Factor):
                 return v
             product = self._product(direction, ridge)
             curvature = float((direction * product).sum())
-            if (
-                not curvature > 0.0
-            ):  # a direction that moves nothing: the kernel is singular, and this is as far as it goes
+            if not curvature > 0.0:  # a direction that moves nothing: the kernel is singular
                 return v
             step = inner / curvature
             v += step * direction

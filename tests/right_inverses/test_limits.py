@@ -36,7 +36,7 @@ def test_a_kernel_that_does_not_fit_is_solved_by_conjugate_gradients_to_the_same
     iterated, report = step(make(), MoorePenrose(memory="20 KB"))
     np.testing.assert_allclose(iterated, direct, rtol=1e-6, atol=1e-8 * np.abs(direct).max())
     assert report.exact
-    assert "the tangent kernel and its factor would take 57.6 KB: solving by conjugate gradients" in caplog.text
+    assert "a tangent kernel of 28.8 KB and its factor do not fit: solving by conjugate gradients" in caplog.text
 
 
 def test_the_step_of_a_curved_loss_is_weighted_by_a_root_of_its_curvature():

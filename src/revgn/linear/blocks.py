@@ -1,6 +1,7 @@
 """The columns of a Jacobian that belong to one layer, and their part of the tangent kernel."""
 
 import abc
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from revgn.linear.functional import Change
 TILE = 512
 # Entries of per-example gradients that are held at once beyond what a layer keeps: 256 MiB in float32.
 ENTRIES = 2**26
+ALL_ROWS = slice(None)
 
 
 class Block(abc.ABC):
@@ -51,8 +53,8 @@ class Block(abc.ABC):
         """J_l^T v, by parameter, for v (n, d_out)."""
 
     @abc.abstractmethod
-    def apply(self, change: Change) -> Tensor:
-        """J_l Delta, (n, d_out)."""
+    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+        """J_l Delta, (n, d_out), or some rows of it."""
 
     @abc.abstractmethod
     def dense(self, rows: slice) -> Tensor:
@@ -135,8 +137,10 @@ class AffineBlock(Block):
         return Features.of(self.features[:, 0], bias=self.bias is not None, product=self.product)
 
     def pair_terms(self) -> list[PairTerm]:
-        if not self._pairs_are_cheaper():
-            return []
+        return self._pair_terms if self._pairs_are_cheaper() else []
+
+    @functools.cached_property
+    def _pair_terms(self) -> list[PairTerm]:
         a, positions = self.cotangents, range(self.positions)
         return [PairTerm(self._features_gram(s, t), a[:, :, s], a[:, :, t]) for s in positions for t in positions]
 
@@ -194,26 +198,32 @@ class AffineBlock(Block):
             found[self.bias] = u.sum((0, 1)).view_as(self.bias)
         return found
 
-    def apply(self, change: Change) -> Tensor:
+    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+        features, cotangents = self.features[rows], self.cotangents[rows]
         moved: Tensor | None = None
         if self.weight is not None and self.weight in change:
             delta = change[self.weight]
             if self.groups == 1:
                 delta = delta if self.transposed else delta.flatten(1).mT  # (p, q)
                 if self.product is None:
-                    moved = self.features @ delta
+                    moved = features @ delta
                 else:
-                    moved = (self.product.rows @ (self.product.basis @ delta)).unsqueeze(1)
+                    moved = self._by_product(self.product.rows[rows], self.product.basis, delta).unsqueeze(1)
             else:
                 split = (self.groups, -1)
                 delta = delta.flatten(1).unflatten(0, split)  # (g, q, p)
-                moved = torch.einsum("btgp,gqp->btgq", self.features.unflatten(-1, split), delta).flatten(2)
+                moved = torch.einsum("btgp,gqp->btgq", features.unflatten(-1, split), delta).flatten(2)
         if self.bias is not None and self.bias in change:
             shift = change[self.bias].flatten()
-            moved = shift.expand(self.rows, self.positions, -1) if moved is None else moved + shift
+            moved = shift.expand(len(cotangents), self.positions, -1) if moved is None else moved + shift
         if moved is None:
-            return self.cotangents.new_zeros(self.rows, self.outputs)
-        return torch.einsum("btq,bdtq->bd", moved, self.cotangents)
+            return cotangents.new_zeros(len(cotangents), self.outputs)
+        return torch.einsum("btq,bdtq->bd", moved, cotangents)
+
+    @staticmethod
+    def _by_product(z: Tensor, basis: Tensor, delta: Tensor) -> Tensor:
+        """Z V Delta in the cheaper order."""
+        return (z @ basis) @ delta if len(z) < len(basis) else z @ (basis @ delta)
 
     def dense(self, rows: slice) -> Tensor:
         parts = list(self._gradients(rows))
@@ -248,10 +258,10 @@ class GradientBlock(Block):
         parts = flat.split([p.numel() for p in self.parameters])
         return {p: part.view_as(p) for p, part in zip(self.parameters, parts, strict=True)}
 
-    def apply(self, change: Change) -> Tensor:
+    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
         zeros: Any = self.gradients.new_zeros
         flat = torch.cat([change[p].flatten() if p in change else zeros(p.numel()) for p in self.parameters])
-        return self.gradients @ flat
+        return self.gradients[rows] @ flat
 
     def dense(self, rows: slice) -> Tensor:
         return self.gradients[rows]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn._sizes import require_room
-from revgn.linear.blocks import Block, add_pair_terms
+from revgn.linear.blocks import ALL_ROWS, Block, add_pair_terms
 from revgn.linear.functional import Change, Inputs, call, count_rows, jvp, plain_kernels, pull_back, take
 from revgn.linear.per_example import PerExampleBlock
 from revgn.linear.plan import PROBED, Plan, make_plan
@@ -98,13 +98,18 @@ class Jacobian:
                 found.append(PerExampleBlock(self.model, self.inputs, others, self.d_out, self._plan.gradients))
         return found
 
-    def apply(self, change: Change) -> Tensor:
-        """J Delta, (n, d_out), for a change of some of the parameters; by the layers where they are at hand."""
+    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+        """J Delta, (n, d_out), for a change of some of the parameters; by the layers where they are at hand.
+
+        Args:
+            change: Delta, by parameter; those left out stay.
+            rows: of the batch, those that are wanted.
+        """
         with full_precision(self.device):
             if "blocks" not in vars(self):
-                return jvp(self.model, self.inputs, change)[1]
-            moved = [block.apply(change) for block in self.blocks if any(p in change for p in block.parameters)]
-            return torch.stack(moved).sum(0) if moved else torch.zeros_like(self.outputs)
+                return jvp(self.model, take(self.inputs, rows), change)[1]
+            moved = [block.apply(change, rows) for block in self.blocks if any(p in change for p in block.parameters)]
+            return torch.stack(moved).sum(0) if moved else torch.zeros_like(self.outputs[rows])
 
     def adjoint(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
         """J^T v by parameter, for v (n, d_out); by the layers where they are at hand, else one backward pass."""

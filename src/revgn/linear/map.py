@@ -83,6 +83,10 @@ class LinearMap(abc.ABC):
     def times(self, x: Vector, right: Tensor) -> Vector:
         """The vector x R, for R (k, m): other combinations of its columns."""
 
+    def spot(self, x: Vector) -> tuple[Tensor, Tensor] | None:
+        """Some rows of A x: their indices (m,) and values (m, k); None where all rows cost little enough."""
+        return None
+
     def there_and_back(self, x: Vector) -> tuple[Tensor, Vector]:
         """A x and A^T A x; a map that makes its rows on the way makes them once."""
         moved = self.apply(x)

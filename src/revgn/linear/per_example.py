@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 from torch.utils._pytree import tree_map
 
-from revgn.linear.blocks import ENTRIES, Block
+from revgn.linear.blocks import ALL_ROWS, ENTRIES, Block
 from revgn.linear.features import add_lower_product
 from revgn.linear.functional import (
     Change,
@@ -97,6 +97,8 @@ class PerExampleBlock(Block):
         parts = flat.split([p.numel() for p in self.parameters])
         return {p: part.view_as(p) for p, part in zip(self.parameters, parts, strict=True)}
 
-    def apply(self, change: Change) -> Tensor:
+    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
         flat = torch.cat([change.get(p, torch.zeros_like(p)).flatten() for p in self.parameters])
+        if rows != ALL_ROWS:
+            return self.dense(rows) @ flat
         return torch.cat([self.dense(here) @ flat for here in self.chunks])

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 from revgn.linear.jacobian import Jacobian
 from revgn.linear.map import LinearMap, Vector
 
+# Rows of the batch on which J Delta is compared with K v.
+SPOTTED = 64
+
 Stepped = dict[nn.Parameter, Tensor]
 
 
@@ -40,6 +43,17 @@ class Weighted(LinearMap):
         n, d = self.jacobian.rows, self.jacobian.d_out
         v = u.view(n, -1)
         return self.jacobian.adjoint(v if self.root is None else (self.root.mT @ v.unsqueeze(-1)).view(n, d))
+
+    def spot(self, x: Stepped) -> tuple[Tensor, Tensor] | None:
+        n = self.jacobian.rows
+        if n <= 2 * SPOTTED:
+            return None
+        rows = slice(0, n, n // SPOTTED)
+        moved = self.jacobian.apply(x, rows)
+        if self.root is not None:
+            moved = (self.root[rows] @ moved.unsqueeze(-1)).squeeze(-1)
+        indices = torch.arange(self.rows, device=self.device).view(n, -1)[rows]
+        return indices.flatten(), moved.reshape(-1, 1)
 
     def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
         if self.root is None:

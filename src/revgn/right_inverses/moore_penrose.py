@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
-from revgn._sizes import parse_bytes, say_bytes
+from revgn._sizes import parse_bytes
 from revgn.linear import Inputs, Jacobian, LinearMap, Weighted
 from revgn.right_inverses.base import (
     Change,
@@ -18,6 +19,7 @@ from revgn.right_inverses.base import (
     relative_defect,
 )
 from revgn.solvers import QR, Cholesky, Solver
+from revgn.solvers.cholesky import LARGE
 from revgn.solvers.kernel_cg import KernelCG
 
 
@@ -30,8 +32,9 @@ class MoorePenrose(RightInverse):
     never J. With a loss of other curvature than the identity the step is (J^T H J)^+ J^T grad, by H^(1/2) J in place of
     J. For more outputs than parameters the same in parameter space: least squares.
 
-    Cost beyond a forward and d_out backward passes: sum over layers of n^2 p + N^2 q, N^3 / 3, and 16 N^2 bytes. Where
-    these exceed `memory` the equation is solved by conjugate gradients on products with J and J^T.
+    Cost beyond a forward and d_out backward passes: sum over layers of n^2 p + N^2 q, N^3 / 3, and 16 N^2 bytes. In
+    float32 kernels of 4096 rows and more are solved by conjugate gradients instead of N^3 / 3, at 4 N^2 bytes; where
+    K exceeds `memory`, by conjugate gradients on products with J and J^T.
 
     Args:
         memory: the most that K and its factor may take, in bytes or as text ("4 GB").
@@ -55,7 +58,9 @@ class MoorePenrose(RightInverse):
     def default_solver(self, map: LinearMap) -> Solver:
         limit = parse_bytes(self.memory)
         if map.wide:
-            return Cholesky() if 16 * map.rows**2 <= limit else KernelCG(say_bytes(16 * map.rows**2))
+            if map.dtype == torch.float32 and map.rows >= LARGE and 4 * map.rows**2 <= limit:
+                return KernelCG()
+            return Cholesky() if 16 * map.rows**2 <= limit else KernelCG(held=False)
         # As many digits as J has, where J can be held; its Gram matrix has half of them.
         return QR() if 3 * map.rows * map.columns * map.dtype.itemsize <= limit else Cholesky()
 

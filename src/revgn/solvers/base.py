@@ -36,12 +36,14 @@ class Solution:
         x: in the form in which the map keeps its domain.
         measured_rank: numerical rank of A as the solver found it, a number or a tensor of one; None where it did not.
         map, target: A, and u, (n, k).
+        known: A x, where the solver has it by another way.
     """
 
     x: Vector
     measured_rank: "int | Tensor | None"
     map: LinearMap
     target: Tensor
+    known: Tensor | None = None
 
     @property
     def delta(self) -> Tensor:
@@ -60,8 +62,8 @@ class Solution:
 
     @functools.cached_property
     def moved(self) -> Tensor:
-        """A x, (n, k): what the step really moves. One product, made on first use."""
-        return self.map.apply(self.x)
+        """A x, (n, k): what the step really moves. One product, made on first use, where it is not known."""
+        return self.map.apply(self.x) if self.known is None else self.known
 
     @functools.cached_property
     def left(self) -> Tensor:

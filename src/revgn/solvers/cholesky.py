@@ -9,7 +9,7 @@ from torch import Tensor
 from revgn.linear import LinearMap
 from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance
 from revgn.solvers.eigh import Eigh
-from revgn.solvers.gram import through_gram
+from revgn.solvers.gram import image_by_gram, through_gram
 from revgn.solvers.ladder import say_once
 
 # Rows from which the factorisation of a float32 map dominates all else: n^3 / 3 beside n^2 h.
@@ -72,8 +72,7 @@ class CholeskyFactor(Factor):
             return self._spectral.invert(target, None)
         for ridge in self._ladder(damping):
             root = self._cholesky(ridge)
-            rank = self._rank(root, 0.0 if damping else ridge)
-            solution = Solution(self._through(root, target), rank, self.map, target)
+            solution = self._solution(root, target, self._rank(root, 0.0 if damping else ridge))
             single = self.gram.dtype == torch.float32  # what this cannot do is done in double, not with more damping
             if math.isfinite(solution.defect) or single or not torch.isfinite(self.gram.diagonal().sum()):
                 return solution if damping else self._finish(solution, root)
@@ -106,7 +105,7 @@ class CholeskyFactor(Factor):
             if not solution.defect > ENOUGH[target.dtype]:
                 break
             # In the map's precision: a correction that was added to the dual solution would be rounded away.
-            correction = self._through(root, target - solution.moved)
+            correction = self._solution(root, target - solution.moved, None).x
             refined = Solution(self.map.add(solution.x, correction), solution.measured_rank, self.map, target)
             if not refined.defect < solution.defect:
                 break
@@ -131,13 +130,18 @@ class CholeskyFactor(Factor):
             self._root = (damping, root)
         return self._root[1]
 
-    def _through(self, root: Tensor, target: Tensor) -> object:
+    def _solution(self, root: Tensor, target: Tensor, rank: Tensor | None) -> Solution:
+        duals: list[Tensor] = []
+
         def inverse(right: Tensor) -> Tensor:
             # Two triangular solves, as torch.cholesky_solve would copy the factor.
             half = torch.linalg.solve_triangular(root, right.to(root.dtype), upper=False)
-            return torch.linalg.solve_triangular(root.mT, half, upper=True)
+            duals.append(torch.linalg.solve_triangular(root.mT, half, upper=True))
+            return duals[0]
 
-        return through_gram(inverse, self.map, target)
+        x = through_gram(inverse, self.map, target)
+        known = image_by_gram(self.map, x, self.gram, duals[0]) if self.map.wide else None
+        return Solution(x, rank, self.map, target, known)
 
     def _rank(self, root: Tensor, ridge: float) -> Tensor:
         # Pivots of lost directions hold the rung of the ladder, and the rounding of the Gram matrix: some epsilons of

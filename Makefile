@@ -11,7 +11,7 @@ comma  := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test nightly lint format clean
 
 help:  ## this list
 	@awk -F ':.*##[ \t]*' '/^[a-z-]+:.*##/ { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -22,8 +22,11 @@ help:  ## this list
 demo: $(STAMPS)/experiments  ## install and run the main job; its page is runs/demo/index.html
 	.venv/bin/revgn demo $(ARGS)
 
-test: $(STAMPS)/dev  ## install and run every test
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --timeout 300 --benchmark-disable $(ARGS)
+test: $(STAMPS)/dev  ## install and run the tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --timeout 300 --benchmark-disable -m 'not nightly' $(ARGS)
+
+nightly: $(STAMPS)/dev  ## install and run the tests that take long
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --timeout 600 --benchmark-disable -m nightly $(ARGS)
 
 lint: $(STAMPS)/dev  ## style, types, import layers, spelling
 	$(PY) -m ruff check

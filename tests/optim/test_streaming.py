@@ -29,7 +29,7 @@ def test_streamed_step_is_the_step(rows, chunk_rows, first_activation, keep_feat
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("rows", [256, 1024])
+@pytest.mark.parametrize("rows", [256, pytest.param(1024, marks=pytest.mark.nightly)])
 def test_nothing_larger_than_a_chunk_by_h_is_held(rows, solver):
     """Gram matrices are n x n, and the directions that Randomized keeps are not features."""
     h, chunk = 4096, 32

@@ -151,6 +151,9 @@ class Features(LinearMap):
         norms = [torch.linalg.vector_norm(self.chunk(here), dtype=torch.float64) for here in self.slices]
         return float(whole(torch.stack(norms).square().sum())) + self.rows * self.bias
 
+    def typical_entry(self) -> float:
+        return float(whole(self.chunk(self.slices[0])[:16].abs().amax()))
+
     def largest_entry(self) -> float:
         # The maximum norm, which makes no copy as abs() would; NaN passes through it.
         largest = [torch.linalg.vector_norm(self.chunk(here), torch.inf) for here in self.slices]

@@ -63,6 +63,10 @@ class LinearMap(abc.ABC):
     def largest_entry(self) -> float:
         """The largest absolute value in A; NaN or infinity where A holds one."""
 
+    def typical_entry(self) -> float:
+        """The largest absolute value in a few rows, which tells the scale of A for little."""
+        return self.largest_entry()
+
     @abc.abstractmethod
     def scaled(self, factor: float) -> "LinearMap":
         """The map factor A, with the same domain."""

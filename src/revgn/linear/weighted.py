@@ -77,6 +77,9 @@ class Weighted(LinearMap):
     def squared_norm(self) -> float:
         return float(self.gram().diagonal().sum())
 
+    def typical_entry(self) -> float:
+        return 1.0  # entries of J are had by a backward pass: not asked for unless something went wrong
+
     def largest_entry(self) -> float:
         return float(torch.stack([p.abs().amax() for p in self.adjoint(self._ones()).values()]).amax())
 
@@ -135,6 +138,9 @@ class WeightedRows(LinearMap):
 
     def squared_norm(self) -> float:
         return float(torch.linalg.vector_norm(self.dense(), dtype=torch.float64).square())
+
+    def typical_entry(self) -> float:
+        return self.map.typical_entry()
 
     def largest_entry(self) -> float:
         return self.map.largest_entry()

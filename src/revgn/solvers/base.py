@@ -134,7 +134,8 @@ class Factor(abc.ABC):
         solution = self._attempt(target, damping)
         if solution is not None and solution.exact:
             return solution
-        largest = self.map.largest_entry()
+        done = solution is not None and math.isfinite(solution.defect)
+        largest = self.map.typical_entry() if done else self.map.largest_entry()
         info = torch.finfo(target.dtype)
         low, high = (info.tiny / info.eps) ** 0.5, info.max**0.5 * info.eps
         if 0 < largest < math.inf and not low < largest < high:

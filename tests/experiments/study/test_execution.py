@@ -34,6 +34,7 @@ def results_in(folder):
     return {path: path.stat() for path in folder.glob(f"runs/*/{folders.RESULTS}")}
 
 
+@pytest.mark.nightly
 def test_a_killed_study_is_picked_up_by_the_same_command_to_the_end_that_an_unbroken_one_reaches(define, tmp_path):
     """The whole chain: the command, snakemake, a worker. The command alone is killed; the others must end with it."""
     path, folder = define(optimizers=OPTIMIZERS, seeds=[0], share=3, overrides={"epochs": 30}), tmp_path / "study"

@@ -167,7 +167,8 @@ class Jacobian:
         if self._compare_rows and self.rows > 1:
             some = slice(0, min(PROBED, self.rows - 1))
             with plain_kernels(self.model):
-                refuse_difference(outputs[some], call(self.model, take(self.inputs, some)))
+                rows = take(self.inputs, some)
+                refuse_difference(self.model, rows, outputs[some], call(self.model, rows))
         return outputs
 
     def _backward(self, v: Tensor) -> dict[nn.Parameter, Tensor]:

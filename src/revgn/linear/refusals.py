@@ -2,15 +2,21 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
+from torch.utils._pytree import tree_map
+
+from revgn.linear.functional import Inputs, call, plain_kernels
 
 REMEDY = "call model.eval(), or make the forward pass a function of its inputs and parameters alone"
 # How far outputs of the same rows may differ by rounding, relative to the largest.
 _ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-8}
+# How much more than the last bits of the inputs the rounding of sums may move the outputs.
+BLOWN_UP = 1e3
 
 
 def refuse_batch_statistics(model: nn.Module) -> None:
@@ -34,13 +40,47 @@ def close(first: Tensor, second: Tensor) -> bool:
     return not bool(difference > _ROUNDING[first.dtype] * scale)
 
 
-def refuse_difference(outputs: Tensor, alone: Tensor) -> None:
-    """Raise ValueError where rows have other outputs alone than with all the others."""
-    if not close(outputs, alone):
+def refuse_difference(model: nn.Module, rows: Inputs, outputs: Tensor, alone: Tensor) -> bool:
+    """Refuse a model that gives rows other outputs alone than with all the others, unless rounding explains it.
+
+    Args:
+        model: which model.
+        rows: the rows in question.
+        outputs: theirs within the batch.
+        alone: those that they have alone.
+
+    Returns:
+        Whether they differ by rounding that the model has blown up.
+
+    Raises:
+        ValueError: the forward pass is random, or rows depend on each other.
+    """
+    if close(outputs, alone):
+        return False
+    with torch.no_grad(), plain_kernels(model):
+        once, again, shaken = call(model, rows), call(model, rows), call(model, jittered(rows))
+    if not torch.equal(once, again):
+        raise ValueError(f"the model's outputs are random: they differ from one forward pass to the next; {REMEDY}")
+    # A network of huge weights blows rounding up, of inputs as of sums over another number of rows.
+    if not (outputs - alone).abs().max() <= BLOWN_UP * (shaken - once).abs().max():
         raise ValueError(
             "the same rows have other outputs alone than within the batch: rows depend on each other, or the forward "
             f"pass is random; {REMEDY}"
         )
+    return True
+
+
+def jittered(inputs: Inputs) -> Inputs:
+    """The rows with every input moved by its last bit, up or down; integers stay as they are."""
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        eps = torch.finfo(leaf.dtype).eps
+        signs = 1 - 2 * (torch.arange(leaf[0].numel(), device=leaf.device) % 2).to(leaf.dtype)
+        return leaf * (1 + eps * signs.view_as(leaf[0]))
+
+    return tree_map(moved, inputs)
 
 
 @contextmanager

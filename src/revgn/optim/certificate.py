@@ -1,14 +1,13 @@
 """The certificate of a step: J Delta - r itself, through the model's own forward pass."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from revgn.linear.functional import Change, Inputs, jvp, take
-from revgn.linear.refusals import refuse_difference
+from revgn.linear.refusals import jittered, refuse_difference
 
 # Rows on which larger batches are certified: with those that are looked at twice 32. Of 1024 rows that is a thirtieth
 # of a JVP, some 4 % of a step.
@@ -56,13 +55,17 @@ def certify(
     n = len(r)
     rows, suspected = _chosen(n, suspicion, r.device)
     looked_at = take(inputs, rows)
-    jittered = _jittered(take(looked_at, slice(0, JITTERED))) if r.dtype == torch.float32 else None
-    if jittered is not None:
-        looked_at = tree_map(lambda a, b: torch.cat((a, b)) if isinstance(a, Tensor) else a, looked_at, jittered)
-    again, moved = jvp(model, looked_at, change)
-    refuse_difference(outputs[rows], again[: len(rows)])
+    twice = looked_at
+    if r.dtype == torch.float32:
+        shaken_rows = jittered(take(looked_at, slice(0, JITTERED)))
+        twice = tree_map(lambda a, b: torch.cat((a, b)) if isinstance(a, Tensor) else a, looked_at, shaken_rows)
+    again, moved = jvp(model, twice, change)
+    alone = again[: len(rows)]
+    blown_up = refuse_difference(model, looked_at, outputs[rows], alone)
     moved, shaken = moved[: len(rows)], moved[len(rows) :]
     errors = (moved - r[rows]).double().square().sum(1)
+    if blown_up:  # what rounding has made of the outputs it has made of r as well
+        errors += (outputs[rows] - alone).double().square().sum(1)
     if len(shaken):
         # Rounding of the forward pass itself: as large in these rows as in the others.
         rounding = (shaken - moved[: len(shaken)]).double().square().sum(1)
@@ -72,19 +75,6 @@ def certify(
     left = (errors[:suspected].sum() + others).sqrt()
     scale = torch.linalg.vector_norm(r, dtype=torch.float64)
     return Certificate(rows, suspected, moved, float(left / torch.where(scale == 0, 1.0, scale)), len(rows) == n)
-
-
-def _jittered(inputs: Inputs) -> Inputs:
-    """The rows with every input moved by its last bit, up or down; integers stay as they are."""
-
-    def jittered(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
-            return leaf
-        eps = torch.finfo(leaf.dtype).eps
-        signs = 1 - 2 * (torch.arange(leaf[0].numel(), device=leaf.device) % 2).to(leaf.dtype)
-        return leaf * (1 + eps * signs.view_as(leaf[0]))
-
-    return tree_map(jittered, inputs)
 
 
 def _chosen(n: int, suspicion: Tensor | None, device: torch.device) -> tuple[Tensor, int]:

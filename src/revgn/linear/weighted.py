@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from revgn.linear.blocks import ALL_ROWS
 from revgn.linear.jacobian import Jacobian
 from revgn.linear.map import LinearMap, Vector
 
@@ -20,7 +21,6 @@ class Weighted(LinearMap):
     Args:
         root: R, (n, k, d_out) with R^T R = H in each row; None for the identity, k = d_out.
         jacobian: J.
-        kernel: K of the Jacobian if it is at hand (lower triangle); it is overwritten.
     """
 
     def __init__(self, root: Tensor | None, jacobian: Jacobian) -> None:
@@ -31,9 +31,9 @@ class Weighted(LinearMap):
         self.dtype = jacobian.dtype
         self.device = jacobian.parameters[0].device
 
-    def weigh(self, outputs: Tensor) -> Tensor:
-        """R times a tangent of the outputs, (n, d_out), as a right-hand side (n k, 1)."""
-        weighed = outputs if self.root is None else (self.root @ outputs.unsqueeze(-1)).squeeze(-1)
+    def weigh(self, outputs: Tensor, rows: slice = ALL_ROWS) -> Tensor:
+        """R times a tangent of the outputs, (n, d_out), or of some rows of them, as a right-hand side (n k, 1)."""
+        weighed = outputs if self.root is None else (self.root[rows] @ outputs.unsqueeze(-1)).squeeze(-1)
         return weighed.reshape(-1, 1)
 
     def apply(self, x: Stepped) -> Tensor:
@@ -49,11 +49,8 @@ class Weighted(LinearMap):
         if n <= 2 * SPOTTED:
             return None
         rows = slice(0, n, n // SPOTTED)
-        moved = self.jacobian.apply(x, rows)
-        if self.root is not None:
-            moved = (self.root[rows] @ moved.unsqueeze(-1)).squeeze(-1)
         indices = torch.arange(self.rows, device=self.device).view(n, -1)[rows]
-        return indices.flatten(), moved.reshape(-1, 1)
+        return indices.flatten(), self.weigh(self.jacobian.apply(x, rows), rows)
 
     def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
         if self.root is None:

@@ -13,6 +13,7 @@ from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import count_rows, jvp, take
 from revgn.linear.precision import full_precision
 from revgn.losses import GaussNewtonLoss
+from revgn.losses.weights import relative
 from revgn.optim.certificate import Certificate, certify
 from revgn.optim.report import Report
 from revgn.right_inverses import Change, Equation, Reversible, RightInverse, find_right_inverse
@@ -136,7 +137,7 @@ class GaussNewton(torch.optim.SGD):
             self.loss.check(outputs, targets, sample_weight)
             loss = self._finite_loss(inputs, outputs, targets, sample_weight)
             r = self.loss.direction(outputs, targets)
-            row_root = None if sample_weight is None else (sample_weight / sample_weight.mean()).sqrt()
+            row_root = None if sample_weight is None else relative(sample_weight).sqrt()
             equation = Equation(r, self.loss.root(outputs, targets, sample_weight), row_root)
             change = linearized.change(equation, self._factor)
             del linearized, equation  # features and factors are the largest tensors, and of no further use

@@ -7,18 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revgn import data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn import control, data, dense, diagnostics, losses, nn, right_inverses, solvers
     from revgn.linear.jacobian import Jacobian
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
+    from revgn.optim.levenberg_marquardt import LevenbergMarquardt
     from revgn.optim.report import Report
 
 __version__ = "0.1.0"
 __all__ = [
     "GaussNewton",
     "Jacobian",
+    "LevenbergMarquardt",
     "Report",
     "RevMLP",
+    "control",
     "data",
     "dense",
     "diagnostics",
@@ -30,6 +33,7 @@ __all__ = [
 
 _HOMES = {
     "GaussNewton": "revgn.optim.gauss_newton",
+    "LevenbergMarquardt": "revgn.optim.levenberg_marquardt",
     "Jacobian": "revgn.linear.jacobian",
     "Report": "revgn.optim.report",
     "RevMLP": "revgn.nn.mlp",

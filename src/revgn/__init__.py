@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from revgn import control, data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn.fitting.fit import fit
+    from revgn.fitting.result import Fit
     from revgn.linear.jacobian import Jacobian
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Fit",
     "GaussNewton",
     "Jacobian",
     "LevenbergMarquardt",
@@ -25,6 +28,7 @@ __all__ = [
     "data",
     "dense",
     "diagnostics",
+    "fit",
     "losses",
     "nn",
     "right_inverses",
@@ -34,9 +38,11 @@ __all__ = [
 _HOMES = {
     "GaussNewton": "revgn.optim.gauss_newton",
     "LevenbergMarquardt": "revgn.optim.levenberg_marquardt",
+    "Fit": "revgn.fitting.result",
     "Jacobian": "revgn.linear.jacobian",
     "Report": "revgn.optim.report",
     "RevMLP": "revgn.nn.mlp",
+    "fit": "revgn.fitting.fit",
 }
 
 

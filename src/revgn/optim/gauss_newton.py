@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
-from revgn.linear import Inputs, LinearMap
-from revgn.linear.functional import count_rows, take
+from revgn.linear import Inputs, Jacobian, LinearMap, Weighted, Whole, WholeJacobian
+from revgn.linear.functional import call, count_rows, pull_back, take
 from revgn.linear.precision import full_precision
 from revgn.losses import GaussNewtonLoss
 from revgn.optim.linearization import Linearization
@@ -184,6 +184,36 @@ class GaussNewton(torch.optim.SGD):
         made = change.by_parameter
         return {name: made[p] if p in made else torch.zeros_like(p) for name, p in self._named_parameters().items()}
 
+    def gradient(
+        self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The gradient of the loss by every trainable parameter, by name, without touching `.grad`."""
+        function, inputs = self._called(inputs)
+        parameters = self._trainable()
+        with full_precision(next(iter(parameters.values())).device), torch.enable_grad():
+            outputs = call(function, inputs)
+            loss = self.loss.mean(outputs, torch.zeros_like(outputs) if targets is None else targets, sample_weight)
+            found = pull_back(loss, tuple(parameters.values()), torch.ones_like(loss))
+        return dict(zip(parameters, found, strict=True))
+
+    def weighed(
+        self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None = None
+    ) -> tuple[Jacobian, Tensor | None, Tensor]:
+        """J at a batch, the root R of the loss's curvature and the sample weights (None: I), and R r, (n, k)."""
+        function, inputs = self._called(inputs)
+        parameters = list(self._trainable().values())
+        whole = isinstance(inputs, Whole)
+        jacobian = (WholeJacobian if whole else Jacobian)(function, inputs, parameters)
+        outputs = jacobian.outputs.detach()
+        targets = torch.zeros_like(outputs) if targets is None else targets
+        root = self.loss.root(outputs, targets, sample_weight)
+        r = self.loss.direction(outputs, targets)
+        return jacobian, root, Weighted(root, jacobian).weigh(r)
+
+    def _called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+        """The module whose outputs the loss sees, and what it is called with."""
+        return self.model, inputs
+
     def _step(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None) -> tuple[Change, Report]:
         with full_precision(self.param_groups[0]["params"][0].device):
             linearization = self._linearize(inputs, targets, sample_weight)
@@ -199,11 +229,10 @@ class GaussNewton(torch.optim.SGD):
             raise ValueError("no targets; expected step(inputs, targets)")
         if sample_weight is not None:
             inputs, targets, sample_weight = self._without_zero_weights(inputs, targets, sample_weight)
-        return self._linearization_of(self.model, inputs, targets, sample_weight)
+        return self._linearization_of(inputs, targets, sample_weight)
 
-    def _linearization_of(
-        self, function: nn.Module, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None
-    ) -> Linearization:
+    def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
+        function, inputs = self._called(inputs)
         parameters = self._trainable()
         return Linearization(
             function,

@@ -86,6 +86,10 @@ class LevenbergMarquardt(GaussNewton):
             raise ValueError(unknown_name("damping", damping, RULES))
         if control is None:
             control = Ridge(damping) if isinstance(damping, str) else TrustRegion(damping or TrustRegion.damping)
+        if isinstance(control, Ridge):  # a penalty of the parameters as they are
+            if scaling == "marquardt":
+                raise ValueError("scaling='marquardt' with a ridge, which shrinks parameters as they are; leave it out")
+            scaling = "identity"
         super().__init__(
             model,
             MSELoss() if loss is None else loss,
@@ -111,9 +115,13 @@ class LevenbergMarquardt(GaussNewton):
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
         if self.residuals is None:
             return super()._linearize(inputs, targets, sample_weight)
-        assert isinstance(self._module, ResidualModule)
         if targets is not None:
             raise ValueError("targets given beside residuals; expected step(batch) with the targets in the batch")
+        return self._linearization_of(inputs, None, sample_weight)
+
+    def _called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+        if not isinstance(self._module, ResidualModule):
+            return self._module, inputs
         if self._separable is None:
             self._separable = self._module.rows_are_separable(inputs)
-        return self._linearization_of(self._module, inputs if self._separable else Whole(inputs), None, sample_weight)
+        return self._module, inputs if self._separable else Whole(inputs)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from revgn.right_inverses import Change, Equation, RightInverse
 from revgn.right_inverses.base import FactorOf
 from revgn.right_inverses.moore_penrose import MoorePenroseLinearized
 from revgn.solvers import Factor, Solution
-from revgn.solvers.base import EXACT
+from revgn.solvers.base import EXACT, State
 
 # The most that twice the acceleration may be, relative to the step.
 SMALL_BEND = 0.75
@@ -57,6 +57,7 @@ class Linearization:
         parameters: those that may change, by name.
         factor: makes a layer's factor.
         inputs, targets, sample_weight: the batch; targets None: zero, for outputs that are residuals.
+        memory: what solver and right inverse keep of a layer.
         geodesic: whether changes follow the curvature of the outputs' path, see `LevenbergMarquardt`.
 
     Attributes:
@@ -81,12 +82,14 @@ class Linearization:
         sample_weight: Tensor | None,
         *,
         geodesic: bool = False,
+        memory: Callable[[nn.Parameter], State],
     ) -> None:
         self.model, self.loss = model, loss
         self.geodesic = geodesic
         self.inputs, self.sample_weight = inputs, sample_weight
         self.parameters = parameters
         self._linearized = right_inverse.linearize(model, inputs, list(parameters.values()))
+        self._linearized.remember(memory)
         self._new_factor = factor
         self._factors: dict[nn.Parameter, Factor] = {}
         self.outputs = self._linearized.outputs

@@ -9,7 +9,7 @@ import mgh
 
 PROBLEMS = {problem.name: problem for problem in mgh.PROBLEMS}
 
-# Norms of the residuals at the starts, as MINPACK's test program of 1980 printed them (subroutine lmder1).
+# Norms of the residuals at the starts of MINPACK's test problems, as the tests of Apache Commons Math give them.
 NORMS = {
     "Rosenbrock": [24.2**0.5, 1795769.0**0.5, 11 * 169000121.0**0.5],
     "helical valley": [50.0, 102.95630140987, 991.261822123701],

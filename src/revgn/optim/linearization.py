@@ -197,7 +197,14 @@ class Linearization:
 
     def _factor_with(self, damping: float | None) -> FactorOf:
         """What makes the factors of a step of that damping."""
-        return self._new_factor if damping is None else lambda map, key: Damped(self._factor(map, key), damping)
+        if damping is None:
+            return self._new_factor
+
+        def factor(map: LinearMap, key: nn.Parameter) -> Factor:
+            inner = self._factor(map, key)
+            return Damped(inner.map, inner.solver, inner, damping)
+
+        return factor
 
     def _factor(self, map: LinearMap, key: nn.Parameter) -> Factor:
         """A layer's factor, made once for all dampings."""
@@ -223,20 +230,19 @@ class Linearization:
                 )
 
 
+@dataclass(eq=False)
 class Damped(Factor):
     """A factor that solves with a damping of its own where none is asked."""
 
-    def __init__(self, inner: Factor, damping: float) -> None:
-        super().__init__(inner.map, inner.solver)
-        self.inner = inner
-        self.damping = damping
+    inner: Factor
+    damping: float
 
     @functools.cached_property
     def surjective(self) -> bool:
         return self.inner.surjective
 
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
-        return self.inner.invert(target, self.damping if damping is None else damping)
+    def invert(self, target: Tensor, damping: float) -> Solution:
+        return self.inner.invert(target, damping)
 
     def solve(self, target: Tensor, damping: float | None = None) -> Solution:
         return self.inner.solve(target, self.damping if damping is None else damping)

@@ -13,7 +13,7 @@ from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import count_rows, jvp, take
 from revgn.linear.precision import full_precision
 from revgn.losses import GaussNewtonLoss
-from revgn.losses.weights import relative
+from revgn.losses.base import relative
 from revgn.optim.certificate import Certificate, certify
 from revgn.optim.report import Report
 from revgn.right_inverses import Change, Equation, Reversible, RightInverse, find_right_inverse

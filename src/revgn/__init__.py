@@ -14,31 +14,15 @@ if TYPE_CHECKING:
     from revgn.optim.report import Report
 
 __version__ = "0.1.0"
-__all__ = [
-    "GaussNewton",
-    "Jacobian",
-    "Report",
-    "RevMLP",
-    "data",
-    "dense",
-    "diagnostics",
-    "losses",
-    "nn",
-    "right_inverses",
-    "solvers",
-]
+__all__ = ["GaussNewton", "Jacobian", "Report", "RevMLP"]
+__all__ += ["data", "dense", "diagnostics", "losses", "nn", "right_inverses", "solvers"]
 
-_HOMES = {
-    "GaussNewton": "revgn.optim.gauss_newton",
-    "Jacobian": "revgn.linear.jacobian",
-    "Report": "revgn.optim.report",
-    "RevMLP": "revgn.nn.mlp",
-}
+_HOMES = {"GaussNewton": "optim", "Jacobian": "linear", "Report": "optim", "RevMLP": "nn"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(f"revgn.{_HOMES[name]}"), name)
     if name in __all__ or name in {"linear", "optim", "experiments", "estimators"}:
         return import_module(f"revgn.{name}")
     raise AttributeError(f"module 'revgn' has no attribute {name!r}")

@@ -7,22 +7,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revgn import data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn import control, data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn.fitting.fit import fit
+    from revgn.fitting.result import Fit
     from revgn.linear.jacobian import Jacobian
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
+    from revgn.optim.levenberg_marquardt import LevenbergMarquardt
     from revgn.optim.report import Report
 
 __version__ = "0.1.0"
-__all__ = ["GaussNewton", "Jacobian", "Report", "RevMLP"]
-__all__ += ["data", "dense", "diagnostics", "losses", "nn", "right_inverses", "solvers"]
+__all__ = [
+    "Fit",
+    "GaussNewton",
+    "Jacobian",
+    "LevenbergMarquardt",
+    "Report",
+    "RevMLP",
+    "control",
+    "data",
+    "dense",
+    "diagnostics",
+    "fit",
+    "losses",
+    "nn",
+    "right_inverses",
+    "solvers",
+]
 
-_HOMES = {"GaussNewton": "optim", "Jacobian": "linear", "Report": "optim", "RevMLP": "nn"}
+_HOMES = {
+    "GaussNewton": "revgn.optim.gauss_newton",
+    "LevenbergMarquardt": "revgn.optim.levenberg_marquardt",
+    "Fit": "revgn.fitting.result",
+    "Jacobian": "revgn.linear.jacobian",
+    "Report": "revgn.optim.report",
+    "RevMLP": "revgn.nn.mlp",
+    "fit": "revgn.fitting.fit",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"revgn.{_HOMES[name]}"), name)
+        return getattr(import_module(_HOMES[name]), name)
     if name in __all__ or name in {"linear", "optim", "experiments", "estimators"}:
         return import_module(f"revgn.{name}")
     raise AttributeError(f"module 'revgn' has no attribute {name!r}")

@@ -64,7 +64,7 @@ class Jacobian:
         self.rows = count_rows(inputs)
         chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else list(parameters)
         self.parameters: tuple[nn.Parameter, ...] = tuple(dict.fromkeys(chosen))
-        _check_parameters(model, self.parameters)
+        check_parameters(model, self.parameters)
         with full_precision(self.parameters[0].device):
             self._plan: Plan = make_plan(model, inputs, self.parameters)
         self._compare_rows = compare_rows
@@ -177,7 +177,8 @@ class Jacobian:
         return dict(zip(self.parameters, pull_back(outputs, self.parameters, v), strict=True))
 
 
-def _check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+def check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """Raise ValueError or TypeError unless these are parameters of the model, some, and float32 or float64."""
     if not parameters:
         raise ValueError("the model has no trainable parameter, so no Jacobian; call requires_grad_() on some")
     names = {p: name for name, p in model.named_parameters()}

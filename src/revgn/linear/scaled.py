@@ -1,0 +1,71 @@
+"""A map with its columns brought to unit length, so that damping does not depend on the units of parameters."""
+
+import torch
+from torch import Tensor
+
+from revgn.linear.map import LinearMap, Vector
+from revgn.linear.weighted import Weighted
+
+
+class ScaledColumns(LinearMap):
+    """A D^-1, D the norms of A's columns, for a map that is held densely: few parameters.
+
+    Args:
+        map: A.
+
+    Source: Marquardt (1963); Moré (1978).
+    """
+
+    def __init__(self, map: Weighted) -> None:
+        self.map = map
+        self.rows, self.columns = map.rows, map.columns
+        self.dtype, self.device = map.dtype, map.device
+        dense = map.dense()
+        norms = torch.linalg.vector_norm(dense, dim=0)
+        self.scale = torch.where(norms > 0, norms, 1.0)  # a parameter that moves nothing stays where it is
+        self._dense = dense / self.scale
+
+    def unscaled(self, x: Vector) -> Vector:
+        """D^-1 x: the change of the parameters that a vector of this map stands for."""
+        return self.split(self.stack(x) / self.scale.unsqueeze(1))
+
+    def apply(self, x: Vector) -> Tensor:
+        return self._dense @ self.stack(x)
+
+    def adjoint(self, u: Tensor) -> Vector:
+        return self.split(self._dense.mT @ u)
+
+    def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        wide = self._dense.double()
+        return (wide @ wide.mT).to(dtype)
+
+    def column_gram(self) -> Tensor:
+        wide = self._dense.double()
+        return wide.mT @ wide
+
+    def dense(self) -> Tensor:
+        return self._dense
+
+    def squared_norm(self) -> float:
+        return float(torch.linalg.vector_norm(self._dense, dtype=torch.float64).square())
+
+    def typical_entry(self) -> float:
+        return 1.0  # the columns have unit length
+
+    def largest_entry(self) -> float:
+        return float(self._dense.abs().max())
+
+    def scaled(self, factor: float) -> LinearMap:
+        return self  # entries near one are what is asked for
+
+    def stack(self, x: Vector) -> Tensor:
+        return self.map.stack(x)
+
+    def split(self, stacked: Tensor) -> Vector:
+        return self.map.split(stacked)
+
+    def add(self, x: Vector, y: Vector, factor: float = 1.0) -> Vector:
+        return self.map.add(x, y, factor)
+
+    def times(self, x: Vector, right: Tensor) -> Vector:
+        return self.map.times(x, right)

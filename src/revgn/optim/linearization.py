@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import call, jvp, plain_kernels, swapped
 from revgn.losses import GaussNewtonLoss
-from revgn.losses.weights import relative
+from revgn.losses.base import relative
 from revgn.optim.certificate import Certificate, certify
 from revgn.right_inverses import Change, Equation, RightInverse
 from revgn.right_inverses.base import FactorOf

@@ -97,7 +97,7 @@ class GaussNewton(torch.optim.SGD):
         self.loss = loss
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
-        self.geodesic = False
+        self.geodesic: bool | None = False
         if isinstance(self.control, Ridge):
             if not isinstance(self.right_inverse, MoorePenrose):
                 raise ValueError("control Ridge needs the tangent kernel; use right_inverse='moore-penrose'")

@@ -58,12 +58,14 @@ class Linearization:
         factor: makes a layer's factor.
         inputs, targets, sample_weight: the batch; targets None: zero, for outputs that are residuals.
         memory: what solver and right inverse keep of a layer.
-        geodesic: whether changes follow the curvature of the outputs' path, see `LevenbergMarquardt`.
+        geodesic: whether changes follow the curvature of the outputs' path, see `LevenbergMarquardt`; None: where
+            there are fewer parameters than outputs.
 
     Attributes:
         outputs: F, (n, d_out).
         value: the loss.
         r: the change of the outputs that the loss asks for, (n, d_out).
+        wide: whether there are at least as many parameters as outputs of all rows.
 
     Raises:
         ValueError, TypeError: the batch does not fit the model or the loss.
@@ -81,11 +83,10 @@ class Linearization:
         targets: Tensor | None,
         sample_weight: Tensor | None,
         *,
-        geodesic: bool = False,
+        geodesic: bool | None = False,
         memory: Callable[[nn.Parameter], State],
     ) -> None:
         self.model, self.loss = model, loss
-        self.geodesic = geodesic
         self.inputs, self.sample_weight = inputs, sample_weight
         self.parameters = parameters
         self._linearized = right_inverse.linearize(model, inputs, list(parameters.values()))
@@ -93,6 +94,8 @@ class Linearization:
         self._new_factor = factor
         self._factors: dict[nn.Parameter, Factor] = {}
         self.outputs = self._linearized.outputs
+        self.wide = sum(p.numel() for p in parameters.values()) >= self.outputs.numel()
+        self.geodesic = not self.wide if geodesic is None else geodesic
         self.targets = targets = torch.zeros_like(self.outputs) if targets is None else targets
         loss.check(self.outputs, targets, sample_weight)
         self.value = self.loss_of(self.outputs)

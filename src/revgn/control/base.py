@@ -59,8 +59,8 @@ class Trial(Protocol):
         ...
 
     @property
-    def wide(self) -> bool:
-        """Whether there are at least as many parameters as outputs of all rows."""
+    def shape(self) -> tuple[int, int]:
+        """The shape of J: outputs of all rows, and parameters."""
         ...
 
     @property

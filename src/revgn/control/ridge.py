@@ -59,9 +59,10 @@ class Ridge(Control):
         def objective(loss: float, squared_norm: float) -> float:
             return trial.rows * loss + 0.5 * strength * squared_norm
 
+        relative = strength * min(trial.shape) / float(w.sum())  # to the mean diagonal of the smaller Gram matrix
         before, length = objective(trial.loss, trial.squared_norm()), 1.0
         for _ in range(self.max_attempts):
-            attempt = trial.attempt(length, strength / float(w.mean()), shrink=True)
+            attempt = trial.attempt(length, relative, shrink=True)
             if objective(attempt.loss, attempt.squared_norm) < before:  # NaN is not
                 return attempt
             length *= 0.5

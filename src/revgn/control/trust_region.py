@@ -39,7 +39,7 @@ class TrustRegion(Control):
         require("max_attempts", self.max_attempts)
 
     def decide(self, trial: Trial, memory: Memory) -> Attempt | None:
-        first = (1e-3 if trial.wide else 1e2) if self.damping is None else self.damping
+        first = (1e-3 if trial.shape[1] >= trial.shape[0] else 1e2) if self.damping is None else self.damping
         damping, growth = memory.get("damping", first), 2.0
         accepted = None
         for _ in range(self.max_attempts):

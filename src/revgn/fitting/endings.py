@@ -19,6 +19,8 @@ ADVICE = {
 }
 # Steps within which a fit must get on, and by how much of the loss: flat valleys are crossed slowly.
 PATIENCE, LEAST_GAIN = 50, 1e-6
+# How far above the tolerance the gradient may be where the loss falls no further.
+ROUNDED = 1e3
 # Relative tolerance of steps and gradients where none is given.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 
@@ -57,7 +59,8 @@ class Judge:
         if not report.accepted:
             if report.status == "not finite":
                 return "not_finite", "loss"
-            return ("converged", "loss") if abs(promised) <= 100 * smallest else ("stalled", "loss")
+            # The rounding of the loss ends a fit before that of the gradient does.
+            return ("converged", "loss") if gradient <= ROUNDED * self.tolerance else ("stalled", "loss")
         if report.attempts == 1 and step <= self.tolerance:
             return "converged", "step"
         if report.loss - report.new_loss <= smallest * report.loss and promised <= smallest:

@@ -75,7 +75,7 @@ class Uncertainty:
         kept = self._kept()
         along = rows @ self.v[:, kept]
         variance = (along.square() / (self.w[kept] + self.ridge)).sum(1)
-        beyond = (rows.square().sum(1) - along.square().sum(1)).clamp_min(0.0)
+        beyond = (rows - along @ self.v[:, kept].mT).square().sum(1)  # a difference of squares would be rounding
         if self.ridge:
             variance = variance + beyond / self.ridge
         else:

@@ -177,7 +177,7 @@ def _has_padding(model: nn.Module) -> bool:
 
 def _lacks_forward_mode(error: Exception) -> bool:
     words = str(error)
-    return any(hint in words for hint in ("forward AD", "forward-mode", "jvp", "tangent", "dual"))
+    return any(hint in words for hint in ("forward AD", "forward-mode", "forward mode", "jvp", "tangent", "dual"))
 
 
 def pull_back(

@@ -65,7 +65,7 @@ class Linearization:
         outputs: F, (n, d_out).
         value: the loss.
         r: the change of the outputs that the loss asks for, (n, d_out).
-        wide: whether there are at least as many parameters as outputs of all rows.
+        shape: of J: outputs of all rows, and parameters.
 
     Raises:
         ValueError, TypeError: the batch does not fit the model or the loss.
@@ -94,8 +94,8 @@ class Linearization:
         self._new_factor = factor
         self._factors: dict[nn.Parameter, Factor] = {}
         self.outputs = self._linearized.outputs
-        self.wide = sum(p.numel() for p in parameters.values()) >= self.outputs.numel()
-        self.geodesic = not self.wide if geodesic is None else geodesic
+        self.shape = (self.outputs.numel(), sum(p.numel() for p in parameters.values()))
+        self.geodesic = self.shape[1] < self.shape[0] if geodesic is None else geodesic
         self.targets = targets = torch.zeros_like(self.outputs) if targets is None else targets
         loss.check(self.outputs, targets, sample_weight)
         self.value = self.loss_of(self.outputs)

@@ -50,7 +50,10 @@ class ResidualModule(nn.Module):
                 raise ValueError(f"the residuals are random: they differ from one call to the next; {REMEDY}")
             try:
                 rows = count_rows(batch)
-                some = min(PROBED, rows - 1)
-                return len(whole) == rows > 1 and close(whole[:some], call(self, take(batch, slice(0, some))))
+                if len(whole) != rows or rows < 2:
+                    return False
+                # Spread over the batch: sums along it leave the first rows, or the last, as they are.
+                some = torch.linspace(0, rows - 1, min(PROBED, rows - 1), device=whole.device).long()
+                return close(whole[some], call(self, take(batch, some)))
             except (ValueError, TypeError, RuntimeError, IndexError):  # what cannot do with fewer rows
                 return False

@@ -52,8 +52,8 @@ class OptimizerTrial:
         return len(self._linearization.outputs)
 
     @property
-    def wide(self) -> bool:
-        return self._linearization.wide
+    def shape(self) -> tuple[int, int]:
+        return self._linearization.shape
 
     @property
     def smallest(self) -> float:

@@ -135,7 +135,8 @@ def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tenso
         inputs: see `Inputs`.
         change: Delta; parameters that are not in it stay.
     """
-    if _has_padding(model):
+    # The padding row of an embedding, which autograd's backward leaves alone, would be moved by its forward mode.
+    if any(isinstance(module, nn.Embedding) and module.padding_idx is not None for module in model.modules()):
         return _double_backward(model, inputs, change)
     parameters = [p for p in model.parameters() if p.requires_grad or p in change]
     try:
@@ -151,19 +152,20 @@ def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tenso
             if not outputs.requires_grad:
                 return outputs, torch.zeros_like(outputs) if moved is None else moved
     except (NotImplementedError, RuntimeError) as error:
-        if not _lacks_forward_mode(error):
+        if not any(hint in str(error) for hint in ("forward AD", "forward-mode", "jvp", "tangent", "dual")):
             raise
     return _double_backward(model, inputs, change)
 
 
-def _has_padding(model: nn.Module) -> bool:
-    """Whether an embedding has a padding row, which autograd's backward leaves alone and its forward mode moves."""
-    return any(isinstance(module, nn.Embedding) and module.padding_idx is not None for module in model.modules())
-
-
-def _lacks_forward_mode(error: Exception) -> bool:
-    words = str(error)
-    return any(hint in words for hint in ("forward AD", "forward-mode", "jvp", "tangent", "dual"))
+def _double_backward(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
+    """The JVP as the derivative of J^T w by w: two reverse passes with the module's real parameters."""
+    with torch.enable_grad(), plain_kernels(model), requiring_grad(change):
+        outputs = call(model, inputs)
+        w = torch.zeros_like(outputs, requires_grad=True)
+        pulled = pull_back(outputs, tuple(change), w, create_graph=True)
+        inner = torch.stack([(g * t).sum() for g, t in zip(pulled, change.values(), strict=True)]).sum()
+        (moved,) = torch.autograd.grad(inner, w) if inner.requires_grad else (torch.zeros_like(outputs),)
+    return outputs.detach(), moved
 
 
 def pull_back(
@@ -178,15 +180,10 @@ def pull_back(
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
-def _double_backward(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
-    """The JVP as the derivative of J^T w by w: two reverse passes with the module's real parameters."""
-    with torch.enable_grad(), plain_kernels(model), requiring_grad(change):
-        outputs = call(model, inputs)
-        w = torch.zeros_like(outputs, requires_grad=True)
-        pulled = pull_back(outputs, tuple(change), w, create_graph=True)
-        inner = torch.stack([(g * t).sum() for g, t in zip(pulled, change.values(), strict=True)]).sum()
-        (moved,) = torch.autograd.grad(inner, w) if inner.requires_grad else (torch.zeros_like(outputs),)
-    return outputs.detach(), moved
+def by_parameter(flat: Tensor, parameters: Sequence[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+    """A vector (P,) in pieces of the parameters' shapes."""
+    parts = flat.split([p.numel() for p in parameters])
+    return {p: part.view_as(p) for p, part in zip(parameters, parts, strict=True)}
 
 
 @contextmanager
@@ -200,3 +197,18 @@ def requiring_grad(parameters: Iterable[nn.Parameter]) -> Generator[None]:
     finally:
         for p in frozen:
             p.requires_grad_(False)
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Generator[None]:
+    """Without autograd, autocast, TF32 or bfloat16 products inside, whatever the training loop around it chose."""
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # pyright: ignore[reportAttributeAccessIssue]
+    chosen = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, chosen, strict=True):
+            backend.fp32_precision = precision

@@ -7,11 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from revgn._sizes import require_room
-from revgn.linear.blocks import ALL_ROWS, Block, add_pair_terms
-from revgn.linear.functional import Change, Inputs, call, count_rows, jvp, plain_kernels, pull_back, take
-from revgn.linear.per_example import PerExampleBlock
-from revgn.linear.plan import PROBED, Plan, make_plan
-from revgn.linear.precision import full_precision
+from revgn.linear.blocks import ALL_ROWS, Block, GradientBlock, add_pair_terms
+from revgn.linear.functional import (
+    Change,
+    Inputs,
+    call,
+    count_rows,
+    full_precision,
+    jvp,
+    plain_kernels,
+    pull_back,
+    take,
+)
+from revgn.linear.plan import PROBED, make_plan
 from revgn.linear.recording import blocks, record
 from revgn.linear.refusals import refuse_difference
 
@@ -59,18 +67,16 @@ class Jacobian:
         *,
         compare_rows: bool = True,
     ) -> None:
-        self.model = model
-        self.inputs = inputs
+        self.model, self.inputs = model, inputs
         self.rows = count_rows(inputs)
-        chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else list(parameters)
+        chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else parameters
         self.parameters: tuple[nn.Parameter, ...] = tuple(dict.fromkeys(chosen))
         _check_parameters(model, self.parameters)
-        with full_precision(self.parameters[0].device):
-            self._plan: Plan = make_plan(model, inputs, self.parameters)
-        self._compare_rows = compare_rows
-        self.d_out = self._plan.d_out
-        self.dtype = self._plan.dtype
         self.device = self.parameters[0].device
+        with full_precision(self.device):
+            self._plan = make_plan(model, inputs, self.parameters)
+        self.d_out, self.dtype = self._plan.d_out, self._plan.dtype
+        self._compare_rows = compare_rows
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,13 +95,13 @@ class Jacobian:
     def blocks(self) -> Sequence[Block]:
         """The columns of J by layer, from one forward pass and d_out backward passes."""
         with full_precision(self.device):
-            recording = record(self.model, self.inputs, self._plan.layered)
-            self._outputs = self._checked(recording.outputs.detach())
-            found = blocks(recording)
-            known = {p for block in found for p in block.parameters}
-            others = [p for p in self.parameters if p not in known]
-            if others:
-                found.append(PerExampleBlock(self.model, self.inputs, others, self.d_out, self._plan.gradients))
+            outputs, calls = record(self.model, self.inputs, self._plan.layered)
+            self._outputs = self._checked(outputs.detach())
+            found = blocks(outputs, calls)
+        known = {p for block in found for p in block.parameters}
+        others = tuple(p for p in self.parameters if p not in known)
+        if others:
+            found.append(GradientBlock(others, self.rows, self.d_out, lambda rows: self._gradients(rows, others)))
         return found
 
     def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
@@ -115,7 +121,9 @@ class Jacobian:
         """J^T v by parameter, for v (n, d_out); by the layers where they are at hand, else one backward pass."""
         with full_precision(self.device):
             if "blocks" not in vars(self):
-                return self._backward(v)
+                with torch.enable_grad(), plain_kernels(self.model):
+                    outputs = call(self.model, self.inputs)
+                return dict(zip(self.parameters, pull_back(outputs, self.parameters, v), strict=True))
             found: dict[nn.Parameter, Tensor] = {}
             for block in self.blocks:
                 found |= block.adjoint(v)
@@ -135,20 +143,18 @@ class Jacobian:
         """As `gram`, but only the lower triangle is filled; in another dtype if that is asked."""
         n = self.shape[0]
         require_room(n * n * dtype.itemsize, f"the tangent kernel of {self.rows} rows and {self.d_out} outputs")
-        kernel = torch.zeros(n, n, dtype=dtype, device=self.device)
-        with full_precision(kernel.device):
-            add_pair_terms([term for block in self.blocks for term in block.pair_terms()], kernel)
-            for block in self.blocks:
-                block.add_gram(kernel)
-        return kernel
+        return self._summed(torch.zeros(n, n, dtype=dtype, device=self.device))
 
     def mean_gram(self) -> Tensor:
         """The mean over outputs a of K[., a, ., a], (n, n), float64: a kernel of rows alone; its lower triangle."""
-        mean = torch.zeros(self.rows, self.rows, dtype=torch.float64, device=self.device)
-        with full_precision(mean.device):
+        return self._summed(torch.zeros(self.rows, self.rows, dtype=torch.float64, device=self.device)) / self.d_out
+
+    def _summed(self, kernel: Tensor) -> Tensor:
+        with full_precision(self.device):
+            add_pair_terms([term for block in self.blocks for term in block.pair_terms], kernel)
             for block in self.blocks:
-                block.add_mean_gram(mean)
-        return mean
+                block.add_gram(kernel)
+        return kernel
 
     def dense(self) -> Tensor:
         """J itself, (n d_out, P), columns in the order of `parameters`: for small problems."""
@@ -171,10 +177,8 @@ class Jacobian:
                 refuse_difference(self.model, rows, outputs[some], call(self.model, rows))
         return outputs
 
-    def _backward(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
-        with torch.enable_grad(), plain_kernels(self.model):
-            outputs = call(self.model, self.inputs)
-        return dict(zip(self.parameters, pull_back(outputs, self.parameters, v), strict=True))
+    def _gradients(self, rows: slice, parameters: Sequence[nn.Parameter]) -> Tensor:
+        return self._plan.gradients(self.model, take(self.inputs, rows), parameters)
 
 
 def _check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:

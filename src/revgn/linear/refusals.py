@@ -85,22 +85,18 @@ def jittered(inputs: Inputs) -> Inputs:
 
 @contextmanager
 def unchanged_buffers(model: nn.Module) -> Generator[None]:
-    """Raise ValueError if what happens inside changes a buffer, which is put back.
-
-    Raises:
-        ValueError: with the buffer's name.
-    """
+    """Raise ValueError if what happens inside changes a buffer, which is put back."""
     before = {name: (buffer, buffer._version, buffer.clone()) for name, buffer in model.named_buffers()}
     yield
-    changed = [name for name, (buffer, version, _) in before.items() if buffer._version != version]
-    replaced = [name for name, buffer in model.named_buffers() if name in before and before[name][0] is not buffer]
-    if not changed and not replaced:
+    now = dict(model.named_buffers())
+    changed = [n for n, (b, version, _) in before.items() if now.get(n, b) is not b or b._version != version]
+    if not changed:
         return
     with torch.no_grad():
-        for name in {*changed, *replaced}:
+        for name in changed:
             buffer, _, copy = before[name]
             buffer.copy_(copy)
             owner, _, own_name = name.rpartition(".")
             setattr(model.get_submodule(owner), own_name, buffer)
-    names = ", ".join(sorted({*changed, *replaced})[:3])
+    names = ", ".join(sorted(changed)[:3])
     raise ValueError(f"the forward pass changes the buffer {names}, so that no two passes are the same; {REMEDY}")

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from revgn.linear import Inputs, LinearMap
-from revgn.linear.functional import count_rows, jvp, take
-from revgn.linear.precision import full_precision
+from revgn.linear.functional import count_rows, full_precision, jvp, take
 from revgn.losses import GaussNewtonLoss
 from revgn.losses.weights import relative
 from revgn.optim.certificate import Certificate, certify

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,18 +19,9 @@ ENTRIES = 2**26
 ALL_ROWS = slice(None)
 
 
-@dataclass(frozen=True, eq=False)
-class PairTerm:
-    """G[i, j] (A_i B_j^T)[a, b]: a part of the tangent kernel, the Hadamard product of two Gram matrices.
-
-    Attributes:
-        gram: G, (n, n), of the layer's features; the lower triangle.
-        first, second: A and B, (n, d_out, q), the derivatives of the outputs by the layer's output.
-    """
-
-    gram: Tensor
-    first: Tensor
-    second: Tensor
+PairTerm = tuple[Tensor, Tensor, Tensor]
+"""G[i, j] (A_i B_j^T)[a, b], a part of a tangent kernel, as G (n, n), A and B (n, d_out, q): the lower triangle of the
+Gram matrix of a layer's features, and derivatives of the outputs by the layer's output."""
 
 
 class Block(abc.ABC):
@@ -86,11 +78,7 @@ class Block(abc.ABC):
 
 @dataclass(eq=False)
 class GradientBlock(Block):
-    """J_l by per-example gradients, which are kept where those of all rows can be held at once.
-
-    Attributes:
-        gradients: those of a slice of rows, (m, d_out, P_l).
-    """
+    """J_l by `gradients` of slices of rows, (m, d_out, P_l), which are kept where those of all rows can be held."""
 
     parameters: tuple[nn.Parameter, ...]
     rows: int
@@ -113,12 +101,8 @@ class AffineBlock(Block):
     of per-example gradients, whichever costs less.
 
     Attributes:
-        weight: the parameter that holds W.
-        bias: b, or None.
-        features: phi, (n, T, p); with groups (n, T, groups p).
+        weight, bias, features, groups, transposed: as of `Affine`, all uses of the weight one after another in T.
         cotangents: A, (n, d_out, T, q): the derivative of the outputs by the layer's output.
-        groups: blocks of the block-diagonal W.
-        transposed: whether the parameter holds W^T.
         product: phi as a product Z V, where it is one and T = 1.
     """
 
@@ -144,14 +128,12 @@ class AffineBlock(Block):
         pairs = self.positions**2 * (p + d * d * (q + 1))
         if self.groups > 1 or pairs > d * d * p * q + d * d * q:
             return ()
-        a, positions = self.cotangents, range(self.positions)
-        return [PairTerm(self._features_gram(s, t), a[:, :, s], a[:, :, t]) for s in positions for t in positions]
-
-    def _features_gram(self, s: int, t: int) -> Tensor:
-        """phi_is . phi_jt + 1, (n, n), in the features' dtype; for s = t the lower triangle."""
+        phi, a = self.features, self.cotangents
         if self.positions == 1:
-            return self.map().gram().to(self.features.dtype)
-        return self.features[:, s] @ self.features[:, t].mT + float(self.bias is not None)
+            return [(self.map().gram().to(phi.dtype), a[:, :, 0], a[:, :, 0])]
+        one = float(self.bias is not None)
+        pairs_of_positions = itertools.product(range(self.positions), repeat=2)
+        return [(phi[:, s] @ phi[:, t].mT + one, a[:, :, s], a[:, :, t]) for s, t in pairs_of_positions]
 
     def add_gram(self, kernel: Tensor) -> None:
         if self.pair_terms:
@@ -213,16 +195,16 @@ def add_pair_terms(terms: Sequence[PairTerm], kernel: Tensor) -> None:
     """
     if not terms:
         return
-    n = len(terms[0].gram)
+    n = len(terms[0][0])
     d = len(kernel) // n
     chunks = split_rows(n, TILE // d)
     for index, here in enumerate(chunks):
         for there in chunks[: index + 1]:
             shape = here.stop - here.start, d, there.stop - there.start, d
-            tile = terms[0].first.new_zeros(shape)
-            for term in terms:
-                product = _by_rows(term.first[here], d) @ _by_rows(term.second[there], d).mT
-                tile.addcmul_(product.view(shape), term.gram[here, None, there, None])
+            tile = terms[0][1].new_zeros(shape)
+            for gram, first, second in terms:
+                product = _by_rows(first[here], d) @ _by_rows(second[there], d).mT
+                tile.addcmul_(product.view(shape), gram[here, None, there, None])
             kernel[here.start * d : here.stop * d, there.start * d : there.stop * d] += tile.flatten(2).flatten(0, 1)
 
 

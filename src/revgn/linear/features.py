@@ -52,8 +52,7 @@ class Features(LinearMap):
         chunk: gives the features of a slice of rows; called whenever they are needed.
         slices: the slices of rows that `chunk` is asked for, in order; no more than one of them is held at once.
         like: any tensor of the features' width h, dtype and device, on the mesh where they are sharded.
-        bias: whether a column of ones follows the features.
-        product: the features as a product, where they are one.
+        bias, product: whether a column of ones follows the features; these as a product, where they are one.
     """
 
     chunk: Callable[[slice], Tensor]
@@ -91,13 +90,13 @@ class Features(LinearMap):
             # Z (V V^T) Z^T: products of width k in place of h.
             metric = self.product.basis @ self.product.basis.mT
             gram = whole((self.product.rows @ metric) @ self.product.rows.mT).to(dtype)
-            return gram.add_(1.0) if self.bias else gram
-        gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
-        for index, here in enumerate(self.slices):
-            chunk = self.chunk(here)
-            add_lower_product(chunk, gram[here, here])
-            for before in self.slices[:index]:
-                gram[here, before] = whole(chunk @ self.chunk(before).mT)
+        else:
+            gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
+            for index, here in enumerate(self.slices):
+                chunk = self.chunk(here)
+                add_lower_product(chunk, gram[here, here])
+                for before in self.slices[:index]:
+                    gram[here, before] = whole(chunk @ self.chunk(before).mT)
         return gram.add_(1.0) if self.bias else gram
 
     def column_gram(self) -> Tensor:
@@ -150,8 +149,7 @@ class Features(LinearMap):
         return float(whole(torch.stack(largest).amax()))
 
     def stack(self, x: Weights) -> Tensor:
-        delta, bias = x
-        delta = whole(delta)
+        delta, bias = whole(x[0]), x[1]
         return delta if bias is None else torch.cat((delta, bias.unsqueeze(0)))
 
     def split(self, stacked: Tensor) -> Weights:

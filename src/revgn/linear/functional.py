@@ -98,30 +98,18 @@ def swapped(model: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Generato
     try:
         for module in model.modules():
             own: dict[str, Any] = module._parameters  # pyright: ignore[reportPrivateUsage]
-            for places in (own, vars(module)):
-                for name, held in list(places.items()):
-                    if places is not own and (name.startswith("_") and name != "_flat_weights"):
-                        continue  # torch's own registries
-                    replaced = _replace(held, by_id)
-                    if replaced is not held:
+            # All attributes but torch's own registries.
+            others = [name for name in vars(module) if not name.startswith("_") or name == "_flat_weights"]
+            for places, names in ((own, list(own)), (vars(module), others)):
+                for name in names:
+                    held = places[name]
+                    if any(id(leaf) in by_id for leaf in tree_leaves(held)):
                         undo.append((places, name, held))
-                        places[name] = replaced
+                        places[name] = tree_map(lambda leaf: by_id.get(id(leaf), leaf), held)
         yield
     finally:
         for places, name, held in reversed(undo):
             places[name] = held
-
-
-def _replace(held: Any, by_id: Mapping[int, Tensor]) -> Any:
-    """What is held, with its parameters replaced; the same object where none is."""
-    if isinstance(held, Tensor):
-        return by_id.get(id(held), held)
-    if isinstance(held, (list, tuple)) and any(id(item) in by_id for item in held):  # pyright: ignore[reportUnknownArgumentType]
-        items: list[Any] = [by_id.get(id(item), item) for item in held]
-        return items if isinstance(held, list) else tuple(items)
-    if isinstance(held, dict) and any(id(item) in by_id for item in held.values()):
-        return {key: by_id.get(id(item), item) for key, item in held.items()}
-    return held
 
 
 def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
@@ -174,10 +162,8 @@ def pull_back(
     """J^T v for each parameter, by the graph of the outputs, which is kept; zeros for those that are not in it."""
     if not outputs.requires_grad:
         return [torch.zeros_like(p) for p in parameters]
-    found: Any = torch.autograd.grad(
-        outputs, parameters, v, retain_graph=True, create_graph=create_graph, allow_unused=True
-    )
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    options: dict[str, bool] = {"create_graph": create_graph, "allow_unused": True, "materialize_grads": True}
+    return list(torch.autograd.grad(outputs, parameters, v, retain_graph=True, **options))
 
 
 def by_parameter(flat: Tensor, parameters: Sequence[nn.Parameter]) -> dict[nn.Parameter, Tensor]:

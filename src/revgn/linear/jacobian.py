@@ -7,18 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from revgn._sizes import require_room
+from revgn.linear import functional
 from revgn.linear.blocks import ALL_ROWS, Block, GradientBlock, add_pair_terms
-from revgn.linear.functional import (
-    Change,
-    Inputs,
-    call,
-    count_rows,
-    full_precision,
-    jvp,
-    plain_kernels,
-    pull_back,
-    take,
-)
+from revgn.linear.functional import Change, Inputs, full_precision, plain_kernels
 from revgn.linear.plan import PROBED, make_plan
 from revgn.linear.recording import blocks, record
 from revgn.linear.refusals import refuse_difference
@@ -28,10 +19,10 @@ class Jacobian:
     """J = dF / dtheta, (n d_out, P), of a module's outputs F by its parameters theta, at a batch of n rows.
 
     Row i d_out + a belongs to output a of row i. J is not held: `apply` is a JVP, `adjoint` a backward pass, and
-    `gram`, the (empirical neural) tangent kernel K = J J^T, is formed layer by layer, as the Hadamard product of two
-    Gram matrices for each layer that is linear in its parameters (torch.nn's Linear, Conv1d, Conv2d, Embedding, scales
-    and shifts of its norms, and what is registered with `revgn.nn.layer_uses`), by per-example gradients for all other
-    parameters. What layers say of themselves is checked against autograd on 8 rows.
+    `gram`, the (empirical neural) tangent kernel K = J J^T, is a sum over layers: a Hadamard product of two Gram
+    matrices for each that is linear in its parameters (torch.nn's Linear, Conv1d, Conv2d, Embedding, norms, and what is
+    registered with `revgn.nn.layer_uses`), by per-example gradients for all other parameters. What layers say of
+    themselves is checked against autograd on 8 rows.
 
         kernel = revgn.Jacobian(model, inputs).gram()
 
@@ -68,7 +59,7 @@ class Jacobian:
         compare_rows: bool = True,
     ) -> None:
         self.model, self.inputs = model, inputs
-        self.rows = count_rows(inputs)
+        self.rows = functional.count_rows(inputs)
         chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else parameters
         self.parameters: tuple[nn.Parameter, ...] = tuple(dict.fromkeys(chosen))
         _check_parameters(model, self.parameters)
@@ -89,7 +80,7 @@ class Jacobian:
         if "blocks" in vars(self):
             return self._outputs
         with full_precision(self.device), plain_kernels(self.model):
-            return self._checked(call(self.model, self.inputs))
+            return self._checked(functional.call(self.model, self.inputs))
 
     @functools.cached_property
     def blocks(self) -> Sequence[Block]:
@@ -113,7 +104,7 @@ class Jacobian:
         """
         with full_precision(self.device):
             if "blocks" not in vars(self):
-                return jvp(self.model, take(self.inputs, rows), change)[1]
+                return functional.jvp(self.model, functional.take(self.inputs, rows), change)[1]
             moved = [block.apply(change, rows) for block in self.blocks if any(p in change for p in block.parameters)]
             return torch.stack(moved).sum(0) if moved else torch.zeros_like(self.outputs[rows])
 
@@ -122,8 +113,8 @@ class Jacobian:
         with full_precision(self.device):
             if "blocks" not in vars(self):
                 with torch.enable_grad(), plain_kernels(self.model):
-                    outputs = call(self.model, self.inputs)
-                return dict(zip(self.parameters, pull_back(outputs, self.parameters, v), strict=True))
+                    outputs = functional.call(self.model, self.inputs)
+                return dict(zip(self.parameters, functional.pull_back(outputs, self.parameters, v), strict=True))
             found: dict[nn.Parameter, Tensor] = {}
             for block in self.blocks:
                 found |= block.adjoint(v)
@@ -173,12 +164,12 @@ class Jacobian:
         if self._compare_rows and self.rows > 1:
             some = slice(0, min(PROBED, self.rows - 1))
             with plain_kernels(self.model):
-                rows = take(self.inputs, some)
-                refuse_difference(self.model, rows, outputs[some], call(self.model, rows))
+                rows = functional.take(self.inputs, some)
+                refuse_difference(self.model, rows, outputs[some], functional.call(self.model, rows))
         return outputs
 
     def _gradients(self, rows: slice, parameters: Sequence[nn.Parameter]) -> Tensor:
-        return self._plan.gradients(self.model, take(self.inputs, rows), parameters)
+        return self._plan.gradients(self.model, functional.take(self.inputs, rows), parameters)
 
 
 def _check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:

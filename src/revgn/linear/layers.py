@@ -56,7 +56,7 @@ class Scaling(Affine):
     Args:
         weight: w, of q entries.
         features: phi, (n, T, q).
-        positions: arranges outputs, or cotangents of them, as (m, T, q).
+        positions: as of `Affine`.
     """
 
     def __init__(self, weight: nn.Parameter, features: Tensor, positions: Positions = last_dimension) -> None:
@@ -78,8 +78,8 @@ def layer_uses(module: nn.Module, inputs: Tensor) -> list[Use]:
         def _(module: MyLayer, inputs: torch.Tensor) -> list[revgn.nn.Use]:
             return [revgn.nn.Affine(module.weight, module.bias, module.features(inputs).unsqueeze(1))]
 
-    What a registration says is checked against autograd on a few rows of every batch; parameters for which it is wrong,
-    or that it leaves out, take the slower way.
+    What it says is checked against autograd on a few rows; parameters for which it is wrong, or that it leaves out,
+    take the slower way.
 
     Args:
         module: the layer.
@@ -127,8 +127,10 @@ def _(module: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> list[Use]:
 @layer_uses.register(nn.LayerNorm)
 @layer_uses.register(nn.RMSNorm)
 def _(module: nn.LayerNorm | nn.RMSNorm, inputs: Tensor) -> list[Use]:
-    normalise = functional.layer_norm if isinstance(module, nn.LayerNorm) else functional.rms_norm
-    normalised = normalise(inputs, module.normalized_shape, eps=module.eps)
+    if isinstance(module, nn.LayerNorm):
+        normalised = functional.layer_norm(inputs, module.normalized_shape, eps=module.eps)
+    else:
+        normalised = functional.rms_norm(inputs, module.normalized_shape, eps=module.eps)
     return _scaled_and_shifted(module, normalised, lambda x: last_dimension(x.flatten(-len(module.normalized_shape))))
 
 

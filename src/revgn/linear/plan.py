@@ -11,17 +11,8 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 from torch.utils._pytree import tree_map
 
-from revgn.linear.functional import (
-    Inputs,
-    by_parameter,
-    call,
-    count_rows,
-    plain_kernels,
-    pull_back,
-    requiring_grad,
-    swapped,
-    take,
-)
+from revgn.linear import functional
+from revgn.linear.functional import Inputs, by_parameter, plain_kernels, pull_back, take
 from revgn.linear.recording import blocks, record
 from revgn.linear.refusals import REMEDY, close, refuse_batch_statistics, unchanged_buffers
 
@@ -38,9 +29,9 @@ def batched(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]
     """All rows at once, by torch.func; not every module allows it."""
 
     def outputs(values: tuple[Tensor, ...], row: Inputs) -> Tensor:
-        with swapped(model, dict(zip(parameters, values, strict=True))):
+        with functional.swapped(model, dict(zip(parameters, values, strict=True))):
             alone = tree_map(lambda leaf: leaf.unsqueeze(0) if isinstance(leaf, Tensor) else leaf, row)
-            return call(model, alone).squeeze(0)
+            return functional.call(model, alone).squeeze(0)
 
     values = tuple(p.detach() for p in parameters)
     with torch.no_grad(), plain_kernels(model), warnings.catch_warnings():
@@ -53,12 +44,12 @@ def batched(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]
 def one_by_one(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> Tensor:
     """One backward pass for each output of each row, with the module's real parameters: slow, and always right."""
     found: list[Tensor] = []
-    with torch.enable_grad(), plain_kernels(model), requiring_grad(parameters):
-        for index in range(count_rows(inputs)):
-            outputs = call(model, take(inputs, slice(index, index + 1)))
+    with torch.enable_grad(), plain_kernels(model), functional.requiring_grad(parameters):
+        for index in range(functional.count_rows(inputs)):
+            outputs = functional.call(model, take(inputs, slice(index, index + 1)))
             for one in torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device):
                 found.append(torch.cat([g.flatten() for g in pull_back(outputs, parameters, one.unsqueeze(0))]))
-    return torch.stack(found).unflatten(0, (count_rows(inputs), -1))
+    return torch.stack(found).unflatten(0, (functional.count_rows(inputs), -1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +95,7 @@ def _signature(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Paramet
     ]
     every = [(id(p), p.requires_grad, p.dtype, p.device) for p in model.parameters()]
     form = tree_map(lambda leaf: (leaf.shape[1:], leaf.dtype) if isinstance(leaf, Tensor) else None, inputs)
-    return modules, every, [id(p) for p in parameters], form, min(PROBED, count_rows(inputs))
+    return modules, every, [id(p) for p in parameters], form, min(PROBED, functional.count_rows(inputs))
 
 
 def _probe(model: nn.Module, rows: Inputs, parameters: Sequence[nn.Parameter]) -> Plan:

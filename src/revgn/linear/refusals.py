@@ -41,19 +41,10 @@ def close(first: Tensor, second: Tensor) -> bool:
 
 
 def refuse_difference(model: nn.Module, rows: Inputs, outputs: Tensor, alone: Tensor) -> bool:
-    """Refuse a model that gives rows other outputs alone than with all the others, unless rounding explains it.
-
-    Args:
-        model: which model.
-        rows: the rows in question.
-        outputs: theirs within the batch.
-        alone: those that they have alone.
-
-    Returns:
-        Whether they differ by rounding that the model has blown up.
+    """Whether `outputs` of rows within the batch differ from those `alone` by rounding that the model has blown up.
 
     Raises:
-        ValueError: the forward pass is random, or rows depend on each other.
+        ValueError: they differ by more: the forward pass is random, or rows depend on each other.
     """
     if close(outputs, alone):
         return False

@@ -7,21 +7,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revgn import data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn import control, data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn.fitting.fit import fit
+    from revgn.fitting.result import Fit
     from revgn.linear.jacobian import Jacobian
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
+    from revgn.optim.levenberg_marquardt import LevenbergMarquardt
     from revgn.optim.report import Report
 
 __version__ = "0.1.0"
 __all__ = [
+    "Fit",
     "GaussNewton",
     "Jacobian",
+    "LevenbergMarquardt",
     "Report",
     "RevMLP",
+    "control",
     "data",
     "dense",
     "diagnostics",
+    "fit",
     "losses",
     "nn",
     "right_inverses",
@@ -30,9 +37,12 @@ __all__ = [
 
 _HOMES = {
     "GaussNewton": "revgn.optim.gauss_newton",
+    "LevenbergMarquardt": "revgn.optim.levenberg_marquardt",
+    "Fit": "revgn.fitting.result",
     "Jacobian": "revgn.linear.jacobian",
     "Report": "revgn.optim.report",
     "RevMLP": "revgn.nn.mlp",
+    "fit": "revgn.fitting.fit",
 }
 
 

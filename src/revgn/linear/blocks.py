@@ -85,6 +85,12 @@ class GradientBlock(Block):
     outputs: int
     gradients: Callable[[slice], Tensor]
 
+    @classmethod
+    def held(cls, parameters: Sequence[nn.Parameter], gradients: Tensor) -> "GradientBlock":
+        """The block of gradients (n, d_out, P_l) that are at hand."""
+        n, d, _ = gradients.shape
+        return cls(tuple(parameters), n, d, gradients.__getitem__)
+
     def dense(self, rows: slice) -> Tensor:
         return self.gradients(rows) if len(self.chunks) > 1 else self._all[rows]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -41,13 +42,26 @@ def take(inputs: Inputs, rows: "Tensor | slice") -> Inputs:
     return tree_map(lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf, inputs)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A batch that is passed on as it is and never taken apart: rows of the outputs may depend on all of it.
+
+    Attributes:
+        batch: what the module is called with.
+    """
+
+    batch: Any
+
+
 def call(model: nn.Module, inputs: Inputs) -> Tensor:
     """The module's outputs, (n, d_out).
 
     Raises:
         ValueError, TypeError: they are no such tensor, or not of float32 or float64.
     """
-    if isinstance(inputs, tuple):
+    if isinstance(inputs, Whole):
+        outputs = model(inputs.batch)
+    elif isinstance(inputs, tuple):
         outputs = model(*inputs)
     elif isinstance(inputs, Mapping):
         outputs = model(**inputs)
@@ -55,7 +69,7 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
         outputs = model(inputs)
     if not isinstance(outputs, Tensor):
         raise TypeError(f"the model's outputs are a {type(outputs).__name__}; expected one tensor (n, d_out)")
-    rows = count_rows(inputs)
+    rows = (len(outputs) if outputs.ndim else 0) if isinstance(inputs, Whole) else count_rows(inputs)
     if outputs.ndim != 2 or len(outputs) != rows:
         raise ValueError(
             f"the model's outputs have shape {tuple(outputs.shape)} for {rows} rows of inputs; expected (n, d_out): "

@@ -62,7 +62,7 @@ class Jacobian:
         self.rows = functional.count_rows(inputs)
         chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else parameters
         self.parameters: tuple[nn.Parameter, ...] = tuple(dict.fromkeys(chosen))
-        _check_parameters(model, self.parameters)
+        check_parameters(model, self.parameters)
         self.device = self.parameters[0].device
         with full_precision(self.device):
             self._plan = make_plan(model, inputs, self.parameters)
@@ -172,7 +172,8 @@ class Jacobian:
         return self._plan.gradients(self.model, functional.take(self.inputs, rows), parameters)
 
 
-def _check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+def check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """Raise ValueError or TypeError unless these are parameters of the model, some, and float32 or float64."""
     if not parameters:
         raise ValueError("the model has no trainable parameter, so no Jacobian; call requires_grad_() on some")
     names = {p: name for name, p in model.named_parameters()}

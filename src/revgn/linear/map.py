@@ -96,3 +96,31 @@ class LinearMap(abc.ABC):
         """A x and A^T A x; a map that makes its rows on the way makes them once."""
         moved = self.apply(x)
         return moved, self.adjoint(moved)
+
+
+class SameDomain(LinearMap):
+    """A map that is made of another one, from the same domain to as many rows, and that can be held.
+
+    Args:
+        map: the other one.
+    """
+
+    def __init__(self, map: LinearMap) -> None:
+        self.map = map
+        self.rows, self.columns = map.rows, map.columns
+        self.dtype, self.device = map.dtype, map.device
+
+    def squared_norm(self) -> float:
+        return float(torch.linalg.vector_norm(self.dense(), dtype=torch.float64).square())
+
+    def stack(self, x: Vector) -> Tensor:
+        return self.map.stack(x)
+
+    def split(self, stacked: Tensor) -> Vector:
+        return self.map.split(stacked)
+
+    def add(self, x: Vector, y: Vector) -> Vector:
+        return self.map.add(x, y)
+
+    def times(self, x: Vector, right: Tensor) -> Vector:
+        return self.map.times(x, right)

@@ -129,7 +129,7 @@ def _block(parameters: list[nn.Parameter], uses: list[tuple[Use, Tensor]]) -> Bl
     if len({(use.weight is p, use.groups, use.transposed) for use, _ in uses}) > 1:
         return None  # an embedding that is also an output layer, say
     a = joined([cotangents for _, cotangents in uses], dim=2)  # (n, d_out, T, q)
-    n, d, positions, q = a.shape
+    n, _, positions, q = a.shape
     if first.weight is p:
         seen = [use.features.reshape(n, -1, use.features.shape[-1]) for use, _ in uses if use.features is not None]
         product = first.product if len(uses) == 1 and positions == 1 else None
@@ -140,4 +140,4 @@ def _block(parameters: list[nn.Parameter], uses: list[tuple[Use, Tensor]]) -> Bl
         gradients = block.dense(ALL_ROWS)  # no larger than the cotangents, which need not be kept
     else:
         gradients = a.sum(2)
-    return GradientBlock(tuple(parameters), n, d, gradients.__getitem__)
+    return GradientBlock.held(parameters, gradients)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from revgn.linear.blocks import ALL_ROWS
 from revgn.linear.functional import by_parameter
 from revgn.linear.jacobian import Jacobian
-from revgn.linear.map import LinearMap, Vector
+from revgn.linear.map import LinearMap, SameDomain, Vector
 
 # Rows of the batch on which J Delta is compared with K v.
 SPOTTED = 64
@@ -88,7 +88,7 @@ class Weighted(LinearMap):
         return {p: x[p] + y[p] for p in x}
 
 
-class WeightedRows(LinearMap):
+class WeightedRows(SameDomain):
     """The map diag(w) A, for weights of the rows that are square roots of sample weights.
 
     Args:
@@ -97,9 +97,8 @@ class WeightedRows(LinearMap):
     """
 
     def __init__(self, root: Tensor, map: LinearMap) -> None:
-        self.root, self.map = root.unsqueeze(1), map
-        self.rows, self.columns = map.rows, map.columns
-        self.dtype, self.device = map.dtype, map.device
+        super().__init__(map)
+        self.root = root.unsqueeze(1)
 
     def apply(self, x: Vector) -> Tensor:
         return self.root * self.map.apply(x)
@@ -114,9 +113,6 @@ class WeightedRows(LinearMap):
     def dense(self) -> Tensor:
         return self.root * self.map.dense()
 
-    def squared_norm(self) -> float:
-        return float(torch.linalg.vector_norm(self.dense(), dtype=torch.float64).square())
-
     def typical_entry(self) -> float:
         return self.map.typical_entry()
 
@@ -125,15 +121,3 @@ class WeightedRows(LinearMap):
 
     def scaled(self, factor: float) -> "WeightedRows":
         return WeightedRows(self.root.squeeze(1), self.map.scaled(factor))
-
-    def stack(self, x: Vector) -> Tensor:
-        return self.map.stack(x)
-
-    def split(self, stacked: Tensor) -> Vector:
-        return self.map.split(stacked)
-
-    def add(self, x: Vector, y: Vector) -> Vector:
-        return self.map.add(x, y)
-
-    def times(self, x: Vector, right: Tensor) -> Vector:
-        return self.map.times(x, right)

@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_map
 
 from revgn.linear.functional import Change, Inputs, jvp, take
 from revgn.linear.refusals import jittered, refuse_difference
+from revgn.right_inverses.base import relative_defect
 
 # Rows on which larger batches are certified: with those that are looked at twice 32. Of 1024 rows that is a thirtieth
 # of a JVP, some 4 % of a step.
@@ -41,18 +42,28 @@ class Certificate:
 
 
 def certify(
-    model: nn.Module, inputs: Inputs, outputs: Tensor, r: Tensor, change: Change, suspicion: Tensor | None
+    model: nn.Module,
+    inputs: Inputs,
+    outputs: Tensor,
+    r: Tensor,
+    change: Change,
+    suspicion: Tensor | None,
+    *,
+    interact: bool = False,
 ) -> Certificate:
     """Measure what a change does to the outputs, by one JVP on some rows, which do not interact.
 
     For batches of more than 64 rows 24 are looked at: the 12 that whoever made the change suspects most, for errors
-    may sit in few rows, and 12 spread evenly over the batch, which stand for all others.
+    may sit in few rows, and 12 spread evenly over the batch, which stand for all others. Where rows interact all are.
 
     Raises:
         ValueError: the model gives these rows other outputs alone than within the batch: it is random, or its rows
             depend on each other.
     """
     n = len(r)
+    if interact:
+        moved = jvp(model, inputs, change)[1]
+        return Certificate(torch.arange(n, device=r.device), 0, moved, relative_defect(moved, r), complete=True)
     rows, suspected = _chosen(n, suspicion, r.device)
     looked_at = take(inputs, rows)
     twice = looked_at

@@ -1,23 +1,22 @@
 """Exact Gauss-Newton as a torch optimizer: a change of our own in the place of the gradient."""
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from revgn.linear import Inputs, LinearMap
-from revgn.linear.functional import count_rows, full_precision, jvp, take
+from revgn.control import Control, Fixed, Ridge
+from revgn.linear import Inputs, Jacobian, LinearMap, Weighted, Whole, WholeJacobian
+from revgn.linear.functional import call, count_rows, full_precision, pull_back, take
 from revgn.losses import GaussNewtonLoss
-from revgn.losses.weights import relative
-from revgn.optim.certificate import Certificate, certify
-from revgn.optim.report import Report
-from revgn.right_inverses import Change, Equation, Reversible, RightInverse, find_right_inverse
-from revgn.solvers import Factor, Solver
-from revgn.solvers.base import EXACT
+from revgn.optim.linearization import Linearization
+from revgn.optim.report import Report, make_report
+from revgn.optim.trial import OptimizerTrial
+from revgn.right_inverses import Change, MoorePenrose, Reversible, RightInverse, find_right_inverse
+from revgn.solvers import Eigh, Factor, Solver
+from revgn.solvers.base import EXACT, State
 
 
 class GaussNewton(torch.optim.SGD):
@@ -31,6 +30,11 @@ class GaussNewton(torch.optim.SGD):
             report = optimizer.backward(inputs, targets)
             optimizer.step()
 
+    In one call, with a control that shortens, lengthens or damps the step, and takes it back if the loss rises:
+
+        optimizer = GaussNewton(model, loss, control=revgn.control.LineSearch())
+        report = optimizer.step(inputs, targets)
+
     Which Delta of the many that move the outputs by r is the choice of the right inverse, and decides how well the
     network generalises: see `revgn.right_inverses`. Whether J Delta = r is measured at every step, on the model's own
     forward pass: `Report.exact`. On mini-batches the step solves each batch and forgets the others.
@@ -43,6 +47,7 @@ class GaussNewton(torch.optim.SGD):
             "reversible" for a `ReversibleNetwork`, "moore-penrose" for any other module.
         solver: of the linear equations; None: the right inverse's own choice, `Cholesky()` as a rule.
         block_weights, keep_features, chunk_rows: of `revgn.right_inverses.Reversible`.
+        control: from `revgn.control`, judges the steps of `step(inputs, targets)`; None: `Fixed()`.
         params: a part of the model's parameters, or parameter groups; None: all that are trainable.
         momentum, dampening, weight_decay, nesterov: as in `torch.optim.SGD`.
 
@@ -53,6 +58,11 @@ class GaussNewton(torch.optim.SGD):
 
     Source: Buffelli et al., NeurIPS 2024, arXiv 2411.07979; Schraudolph (2002) for losses with a curvature.
     """
+
+    # What copies and pickles carry beside torch's own.
+    _OWN: ClassVar[tuple[str, ...]] = (
+        "model", "loss", "right_inverse", "solver", "control", "geodesic", "_warned",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,6 +75,7 @@ class GaussNewton(torch.optim.SGD):
         block_weights: str | Sequence[float] = "exact",
         keep_features: bool = True,
         chunk_rows: int | None = None,
+        control: Control | None = None,
         params: Iterable[Any] | None = None,
         momentum: float = 0.0,
         dampening: float = 0.0,
@@ -84,6 +95,12 @@ class GaussNewton(torch.optim.SGD):
         self.model = model
         self.loss = loss
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
+        self.control = Fixed() if control is None else control
+        self.geodesic = False
+        if isinstance(self.control, Ridge):
+            if not isinstance(self.right_inverse, MoorePenrose):
+                raise ValueError("control Ridge needs the tangent kernel; use right_inverse='moore-penrose'")
+            solver = Eigh() if solver is None else solver
         self.solver = solver
         self._warned = False
         if params is None:
@@ -120,38 +137,121 @@ class GaussNewton(torch.optim.SGD):
             parameter.grad = torch.zeros_like(parameter) if moved is None else moved
         return report
 
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        inputs: Any = None,
+        targets: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        *,
+        closure: Any = None,
+    ) -> Any:
+        """Take a whole step that the control judges; without arguments apply what `backward` wrote.
+
+        The loss after the step is measured on the same batch. A step that is not accepted is taken back: parameters,
+        buffers, optimizer state and `.grad` are then what they were, to the bit.
+
+        Args:
+            inputs: as in `backward`; None: apply what `backward` wrote.
+            targets: as in `backward`.
+            sample_weight: as in `backward`.
+            closure: torch's, for callers that hand one to every optimizer.
+
+        Returns:
+            The `Report`, with `new_loss`, `gain_ratio` and `status`; None without arguments.
+
+        Raises:
+            ValueError, TypeError, FloatingPointError: as `backward`; then nothing was changed.
+        """
+        if inputs is None or callable(inputs):
+            return super().step(inputs if closure is None else closure)
+        with full_precision(self.param_groups[0]["params"][0].device):
+            linearization = self._linearize(inputs, targets, sample_weight)
+            trial = OptimizerTrial(linearization, self, super().step, last=not self.control.damps)
+            memory = self.param_groups[0].setdefault("control", {})
+            try:
+                accepted = self.control.decide(trial, memory)
+            except BaseException:
+                trial.settle(None)
+                raise
+            trial.settle(accepted)
+            self._warn_once(trial.candidate.change)
+        return make_report(linearization, trial.candidate, self.solver).judged(trial, accepted, memory)
+
     def direction(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> dict[str, Tensor]:
         """The change by parameter name, as `backward` would write it, without touching `.grad`."""
         change, _ = self._step(inputs, targets, sample_weight)
         made = change.by_parameter
         return {name: made[p] if p in made else torch.zeros_like(p) for name, p in self._named_parameters().items()}
 
+    def gradient(
+        self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The gradient of the loss by every trainable parameter, by name, without touching `.grad`."""
+        function, inputs = self._called(inputs)
+        parameters = self._trainable()
+        with full_precision(next(iter(parameters.values())).device), torch.enable_grad():
+            outputs = call(function, inputs)
+            loss = self.loss.mean(outputs, torch.zeros_like(outputs) if targets is None else targets, sample_weight)
+            found = pull_back(loss, tuple(parameters.values()), torch.ones_like(loss))
+        return dict(zip(parameters, found, strict=True))
+
+    def weighed(
+        self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None = None
+    ) -> tuple[Jacobian, Tensor | None, Tensor]:
+        """J at a batch, the root R of the loss's curvature and the sample weights (None: I), and R r, (n, k)."""
+        function, inputs = self._called(inputs)
+        parameters = list(self._trainable().values())
+        whole = isinstance(inputs, Whole)
+        jacobian = (WholeJacobian if whole else Jacobian)(function, inputs, parameters)
+        outputs = jacobian.outputs.detach()
+        targets = torch.zeros_like(outputs) if targets is None else targets
+        root = self.loss.root(outputs, targets, sample_weight)
+        r = self.loss.direction(outputs, targets)
+        return jacobian, root, Weighted(root, jacobian).weigh(r)
+
+    def _called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+        """The module whose outputs the loss sees, and what it is called with."""
+        return self.model, inputs
+
     def _step(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None) -> tuple[Change, Report]:
-        count_rows(inputs)
         with full_precision(self.param_groups[0]["params"][0].device):
-            if sample_weight is not None:
-                inputs, targets, sample_weight = self._without_zero_weights(inputs, targets, sample_weight)
-            linearized = self.right_inverse.linearize(self.model, inputs, self._trainable())
-            outputs = linearized.outputs
-            self.loss.check(outputs, targets, sample_weight)
-            loss = self._finite_loss(inputs, outputs, targets, sample_weight)
-            r = self.loss.direction(outputs, targets)
-            row_root = None if sample_weight is None else relative(sample_weight).sqrt()
-            equation = Equation(r, self.loss.root(outputs, targets, sample_weight), row_root)
-            change = linearized.change(equation, self._factor)
-            del linearized, equation  # features and factors are the largest tensors, and of no further use
-            self._check_change(change)
-            seen = certify(self.model, inputs, outputs, r, change.by_parameter, change.suspicion)
-            # Asked here: the larger of two numbers, one of them NaN, may be the other.
-            if not math.isfinite(change.defect + seen.defect):
-                raise FloatingPointError("J Delta of the step is not finite; add damping or lower the learning rate")
-            predicted = self._predicted_loss(inputs, outputs, targets, sample_weight, r, change, seen)
-        self._warn_once(change)
-        return change, self._report(loss, outputs, predicted, change, seen)
+            linearization = self._linearize(inputs, targets, sample_weight)
+            candidate = linearization.candidate(last=True)
+            rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}
+            predicted = linearization.predicted_loss(candidate, rates)
+        self._warn_once(candidate.change)
+        return candidate.change, make_report(linearization, candidate, self.solver, predicted)
+
+    def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
+        count_rows(inputs)
+        if targets is None:
+            raise ValueError("no targets; expected step(inputs, targets)")
+        if sample_weight is not None:
+            inputs, targets, sample_weight = self._without_zero_weights(inputs, targets, sample_weight)
+        return self._linearization_of(inputs, targets, sample_weight)
+
+    def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
+        function, inputs = self._called(inputs)
+        parameters = self._trainable()
+        return Linearization(
+            function,
+            self.loss,
+            self.right_inverse,
+            parameters,
+            self._factor,
+            inputs,
+            targets,
+            sample_weight,
+            geodesic=self.geodesic,
+            memory=self._memory,
+        )
 
     def _factor(self, map: LinearMap, key: nn.Parameter) -> Factor:
         solver = self.right_inverse.default_solver(map) if self.solver is None else self.solver
-        return solver.factor(map, self.state[key].setdefault("solver", {}) if solver.remembers else None)
+        return solver.factor(map, self._memory(key) if solver.remembers else None)
+
+    def _memory(self, key: nn.Parameter) -> State:
+        return self.state[key].setdefault("solver", {})
 
     def _without_zero_weights(
         self, inputs: Inputs, targets: Tensor, sample_weight: Tensor
@@ -164,80 +264,13 @@ class GaussNewton(torch.optim.SGD):
             raise ValueError("sample_weight is zero for all rows; expected at least one that counts")
         return take(inputs, kept), targets[kept], sample_weight[kept]
 
-    def _finite_loss(self, inputs: Inputs, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None) -> float:
-        value = float(self.loss.mean(outputs, targets, sample_weight))
-        if math.isfinite(value):
-            return value
-        raise FloatingPointError(f"the loss is {value}: {_blame(inputs, outputs, targets)}; no parameter was changed")
-
-    def _check_change(self, change: Change) -> None:
-        names = {p: name for name, p in self._named_parameters().items()}
-        for p, moved in change.by_parameter.items():
-            if p not in names:
-                raise RuntimeError(
-                    f"{type(self.right_inverse).__name__} changes a parameter of shape {tuple(p.shape)} that this "
-                    "optimizer does not have"
-                )
-            if moved.shape != p.shape:
-                raise RuntimeError(f"the change for {names[p]} has shape {tuple(moved.shape)}, not {tuple(p.shape)}")
-        # A sum is one pass and is finite only if every entry is, short of overflow, which is no step either.
-        sums = torch.stack([moved.sum() for moved in change.by_parameter.values()]).tolist()
-        for p, total in zip(change.by_parameter, sums, strict=True):
-            if not math.isfinite(total):
-                raise FloatingPointError(
-                    f"the step for {names[p]} is not finite; add damping or lower the learning rate"
-                )
-
-    def _predicted_loss(
-        self,
-        inputs: Inputs,
-        outputs: Tensor,
-        targets: Tensor,
-        sample_weight: Tensor | None,
-        r: Tensor,
-        change: Change,
-        seen: Certificate,
-    ) -> float:
-        rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}
-        used = {rates[p] for p in change.by_parameter}
-        if len(used) > 1:  # groups with rates of their own: what they move together takes a JVP
-            scaled = {p: rates[p] * moved for p, moved in change.by_parameter.items()}
-            return float(self.loss.mean(outputs - jvp(self.model, inputs, scaled)[1], targets, sample_weight))
-        (lr,) = used
-        moved = seen.moved if seen.complete else change.moved
-        if moved is None and max(seen.defect, change.defect) <= EXACT[r.dtype]:
-            moved = r
-        if moved is not None:
-            return float(self.loss.mean(outputs - lr * moved, targets, sample_weight))
-        # The rows that were drawn evenly stand for all: their loss falls by the share by which that of all does.
-        rows, moved = seen.rows[seen.suspected :], seen.moved[seen.suspected :]
-        weights = None if sample_weight is None else sample_weight[rows]
-        before = self.loss.mean(outputs[rows], targets[rows], weights)
-        after = self.loss.mean(outputs[rows] - lr * moved, targets[rows], weights)
-        return float(self.loss.mean(outputs, targets, sample_weight) * after / before)
-
-    def _report(self, loss: float, outputs: Tensor, predicted: float, change: Change, seen: Certificate) -> Report:
-        defect = max(change.defect, seen.defect)
-        exact = defect <= EXACT[outputs.dtype]
-        damping = float(getattr(self.solver, "damping", 0.0))
-        return Report(
-            loss=loss,
-            outputs=outputs,
-            defect=defect,
-            exact=exact,
-            predicted_loss=predicted,
-            status="exact" if exact else "damped" if damping else "least squares",
-            damping=damping,
-            layers=change.layers,
-        )
-
     def _warn_once(self, change: Change) -> None:
-        if change.warning is not None and not self._warned:
+        if change.warning is not None and not self._warned and not self.control.damps:
             self._warned = True
             warnings.warn(change.warning, stacklevel=4)
 
-    def _trainable(self) -> list[nn.Parameter]:
-        """The parameters that may change.
+    def _trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that may change, by their names in the model.
 
         Raises:
             ValueError: those of this optimizer are not the model's; none is trainable.
@@ -250,7 +283,7 @@ class GaussNewton(torch.optim.SGD):
                 f"{len(foreign)} of the {len(held)} parameters of this optimizer are not the model's: they belong to "
                 "another module (a copy?), or load_state_dict(assign=True) has replaced them; make the optimizer anew"
             )
-        trainable = [p for p in named.values() if p.requires_grad]
+        trainable = {name: p for name, p in named.items() if p.requires_grad}
         if not trainable:
             raise ValueError(
                 "no parameter of this optimizer is trainable; call requires_grad_(True) on some, or pass others"
@@ -263,8 +296,7 @@ class GaussNewton(torch.optim.SGD):
         return {name: p for name, p in self.model.named_parameters() if p in chosen}
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("model", "loss", "right_inverse", "solver", "_warned")
-        return {**super().__getstate__(), **{name: vars(self)[name] for name in own}}
+        return super().__getstate__() | {name: vars(self)[name] for name in self._OWN}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, but what solvers remember keeps its own precision: torch would cast it to the parameters'."""
@@ -275,16 +307,3 @@ class GaussNewton(torch.optim.SGD):
             memory = state_dict["state"].get(index, {}).get("solver")
             if memory is not None:
                 self.state[p]["solver"] = {name: t.detach().clone().to(p.device) for name, t in memory.items()}
-
-
-def _blame(inputs: Inputs, outputs: Tensor, targets: Tensor) -> str:
-    named = [("inputs", t) for t in tree_leaves(inputs)]
-    for what, tensor in (*named, ("targets", targets), ("outputs", outputs)):
-        if not isinstance(tensor, Tensor):
-            continue
-        bad = (~torch.isfinite(tensor)).reshape(len(tensor), -1).any(-1).nonzero().flatten().tolist()
-        if bad:
-            rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-            advice = "lower the learning rate" if what == "outputs" else "remove or impute them"
-            return f"{what} hold NaN or infinity in {len(bad)} of {len(tensor)} rows ({rows}); {advice}"
-    return "the outputs are finite but too large; lower the learning rate"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from revgn.linear import Inputs, LinearMap, WeightedRows
 from revgn.solvers import Cholesky, Factor, Solution, Solver
+from revgn.solvers.base import State
 
 FactorOf = Callable[[LinearMap, nn.Parameter], Factor]
 """Makes the factor of a layer's map; the layer's weight tells whose memory the solver may use."""
@@ -43,7 +44,7 @@ class Change:
         layers: what became of each layer.
         moved: J Delta, (n, d_out), where it is known of all rows.
         suspicion: how much each row may have gone astray, (n,), in any unit: the certificate looks at the worst.
-        damping: lambda that the solver put on, relative to the mean diagonal; 0 for none.
+        route: in which space which matrix was solved, for the report.
         warning: what the user should be told, once.
     """
 
@@ -52,7 +53,7 @@ class Change:
     layers: tuple[LayerReport, ...] = ()
     moved: Tensor | None = None
     suspicion: Tensor | None = None
-    damping: float = 0.0
+    route: str = ""
     warning: str | None = None
 
 
@@ -64,11 +65,14 @@ class Equation:
         r: the direction wanted in output space, (n, d_out).
         root: a root of the loss's curvature, (n, k, d_out); None for the identity.
         row_root: square roots of the sample weights, (n,); None where all are alike.
+        shrink: whether damping pulls the parameters towards zero, in place of towards where they are: then the step
+            minimises ||J Delta - r||^2 + lambda ||theta - Delta||^2. `MoorePenrose` alone knows how.
     """
 
     r: Tensor
     root: Tensor | None = None
     row_root: Tensor | None = None
+    shrink: bool = False
 
 
 class Linearized(abc.ABC):
@@ -76,9 +80,14 @@ class Linearized(abc.ABC):
 
     Attributes:
         outputs: F, (n, d_out).
+        rows_interact: whether outputs depend on other rows than their own, so that none can be looked at alone.
     """
 
     outputs: Tensor
+    rows_interact: bool = False
+
+    def remember(self, memory: Callable[[nn.Parameter], State]) -> None:  # noqa: B027  # most remember nothing
+        """Take what earlier steps have left of each layer, to read and to update; called before `change`."""
 
     @abc.abstractmethod
     def change(self, equation: Equation, factor: FactorOf) -> Change:

@@ -1,0 +1,54 @@
+"""A map with its columns brought to unit length, so that damping does not depend on the units of parameters."""
+
+import torch
+from torch import Tensor
+
+from revgn.linear.map import LinearMap, SameDomain, Vector
+from revgn.linear.weighted import Weighted
+
+
+class ScaledColumns(SameDomain):
+    """A D^-1, D the norms of A's columns, for a map that is held densely: few parameters.
+
+    Args:
+        map: A.
+        least: what D must not fall below, (columns,), the norms of earlier steps: a parameter that has ceased to move
+            the outputs would else run away. None for nothing.
+
+    Source: Marquardt (1963); the largest of all steps as in Moré (1978).
+    """
+
+    def __init__(self, map: Weighted, least: Tensor | None = None) -> None:
+        super().__init__(map)
+        dense = map.dense()
+        norms = torch.linalg.vector_norm(dense, dim=0)
+        self.norms = norms if least is None else torch.maximum(norms, least.to(norms))
+        norms = self.norms
+        self.scale = torch.where(norms > 0, norms, 1.0)  # a parameter that moves nothing stays where it is
+        self._dense = dense / self.scale
+
+    def unscaled(self, x: Vector) -> Vector:
+        """D^-1 x: the change of the parameters that a vector of this map stands for."""
+        return self.split(self.stack(x) / self.scale.unsqueeze(1))
+
+    def apply(self, x: Vector) -> Tensor:
+        return self._dense @ self.stack(x)
+
+    def adjoint(self, u: Tensor) -> Vector:
+        return self.split(self._dense.mT @ u)
+
+    def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        wide = self._dense.double()
+        return (wide @ wide.mT).to(dtype)
+
+    def dense(self) -> Tensor:
+        return self._dense
+
+    def typical_entry(self) -> float:
+        return 1.0  # the columns have unit length
+
+    def largest_entry(self) -> float:
+        return float(self._dense.abs().max())
+
+    def scaled(self, factor: float) -> LinearMap:
+        return self  # entries near one are what is asked for

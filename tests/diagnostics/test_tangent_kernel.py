@@ -12,7 +12,7 @@ from hypothesis import given, settings
 import oracles
 from networks import architectures, normal, rev_mlp
 from revgn.diagnostics import Estimate, ntk, ntk_similarity, tangent_kernel
-from revgn.linear import blocks, per_example
+from revgn.linear import blocks
 
 INPUTS = normal(6, 5)
 
@@ -167,7 +167,6 @@ def test_what_does_not_fit_at_once_is_taken_in_turns_with_the_same_result(networ
     size = sum(p.numel() for p in network.parameters())
     for entries in (1, 4 * size + 1):
         monkeypatch.setattr(blocks, "ENTRIES", entries)
-        monkeypatch.setattr(per_example, "ENTRIES", entries)
         torch.testing.assert_close(ntk(network, INPUTS), whole)
 
 

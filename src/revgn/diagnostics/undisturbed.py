@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from revgn.linear.precision import full_precision
+from revgn.linear.functional import full_precision
 
 
 @contextmanager

@@ -36,76 +36,67 @@ def remember_product(features: Tensor, product: Product) -> Tensor:
     return features
 
 
-def product_of(features: Tensor) -> "Product | None":
+def product_of(features: Tensor) -> Product | None:
     """The product that the features were marked with, or None."""
     return getattr(features, "revgn_product", None)
 
 
+@dataclass(eq=False)
 class Features(LinearMap):
     """A = [Phi, 1], or Phi alone: features (n, h), and whether a column of ones follows them.
 
     Gram matrices are formed in the features' dtype, by far the largest product here, and returned in float64, where
     they are factored. Only their lower triangle is formed, in tiles; it is all that is read of them.
 
-    Args:
+    Attributes:
         chunk: gives the features of a slice of rows; called whenever they are needed.
         slices: the slices of rows that `chunk` is asked for, in order; no more than one of them is held at once.
         like: any tensor of the features' width h, dtype and device, on the mesh where they are sharded.
-        bias: whether a column of ones follows the features.
-        product: the features as a product, where they are one.
+        bias, product: whether a column of ones follows the features; these as a product, where they are one.
     """
 
-    def __init__(
-        self,
-        chunk: Callable[[slice], Tensor],
-        slices: Sequence[slice],
-        *,
-        like: Tensor,
-        bias: bool = False,
-        product: Product | None = None,
-    ) -> None:
-        self.chunk = chunk
-        self.slices = slices
-        self.bias = bias
-        self.product = product
-        self._like = like
-        self.rows = slices[-1].stop
-        self.width = like.shape[-1]
-        self.columns = self.width + bias
-        self.dtype = like.dtype
-        self.device = like.device
+    chunk: Callable[[slice], Tensor]
+    slices: Sequence[slice]
+    like: Tensor
+    bias: bool = False
+    product: Product | None = None
+
+    def __post_init__(self) -> None:
+        self.rows = self.slices[-1].stop
+        self.width = self.like.shape[-1]
+        self.columns = self.width + self.bias
+        self.dtype, self.device = self.like.dtype, self.like.device
 
     @classmethod
     def of(cls, features: Tensor, *, bias: bool = False, product: Product | None = None) -> "Features":
         """The map of features (n, h) that lie in memory."""
-        return cls(lambda _: features, (slice(0, len(features)),), like=features, bias=bias, product=product)
+        return cls(lambda _: features, [slice(0, len(features))], features, bias, product)
 
     @classmethod
     def streamed(
         cls, chunk: Callable[[slice], Tensor], rows: int, chunk_rows: int, *, like: Tensor, bias: bool = False
     ) -> "Features":
         """The map of features that are made a chunk of rows at a time, and again on every use."""
-        slices = tuple(slice(start, min(start + chunk_rows, rows)) for start in range(0, rows, chunk_rows))
-        return cls(chunk, slices, like=like, bias=bias)
+        return cls(chunk, split_rows(rows, chunk_rows), like, bias)
 
     def scaled(self, factor: float) -> "Features":
         # A bias column cannot be scaled apart from its features: it becomes one of them.
         if self.bias:
             return Features.of(factor * self.dense())
-        return Features(lambda rows: factor * self.chunk(rows), self.slices, like=self._like)
+        return Features(lambda rows: factor * self.chunk(rows), self.slices, self.like)
 
     def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
-        if self.product is not None and self.product.basis.shape[0] < self.rows:
+        if self.product is not None and len(self.product.basis) < self.rows:
             # Z (V V^T) Z^T: products of width k in place of h.
             metric = self.product.basis @ self.product.basis.mT
             gram = whole((self.product.rows @ metric) @ self.product.rows.mT).to(dtype)
-            return gram.add_(1.0) if self.bias else gram
-        gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
-        for index, here in enumerate(self.slices):
-            chunk = self.chunk(here)
-            add_lower_product(chunk, gram[here, here])
-            for before in self.slices[:index]:
-                gram[here, before] = whole(chunk @ self.chunk(before).mT)
+        else:
+            gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
+            for index, here in enumerate(self.slices):
+                chunk = self.chunk(here)
+                add_lower_product(chunk, gram[here, here])
+                for before in self.slices[:index]:
+                    gram[here, before] = whole(chunk @ self.chunk(before).mT)
         return gram.add_(1.0) if self.bias else gram
 
     def column_gram(self) -> Tensor:
@@ -121,31 +112,29 @@ class Features(LinearMap):
 
     def apply(self, x: Weights) -> Tensor:
         delta, bias = x
-        if self.product is not None and self.product.basis.shape[0] < self.rows:
+        if self.product is not None and len(self.product.basis) < self.rows:
             inner = self.product.basis @ beside(delta, self.product.basis)
             return whole(_affine(self.product.rows, inner, bias))
-        parts = [whole(_affine(self.chunk(here), beside(delta, self._like), bias)) for here in self.slices]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return joined([whole(_affine(self.chunk(here), beside(delta, self.like), bias)) for here in self.slices])
 
     def adjoint(self, u: Tensor) -> Weights:
         """Phi^T u, (h, k), transposed in memory as a layer's weight is, and the sum of u, (k,), for the bias row."""
         first, *others = self.slices
-        delta = beside(u[first].mT, self._like) @ self.chunk(first)
+        delta = beside(u[first].mT, self.like) @ self.chunk(first)
         for here in others:
-            delta.addmm_(beside(u[here].mT, self._like), self.chunk(here))
+            delta.addmm_(beside(u[here].mT, self.like), self.chunk(here))
         return delta.mT, (u.sum(0) if self.bias else None)
 
     def there_and_back(self, x: Weights) -> tuple[Tensor, Weights]:
         moved: list[Tensor] = []
-        back: Tensor | None = None
+        back: Weights | None = None
         for here in self.slices:
-            chunk = self.chunk(here)
-            moved.append(whole(_affine(chunk, beside(x[0], chunk), x[1])))
-            part = beside(moved[-1].mT, chunk) @ chunk
-            back = part if back is None else back.add_(part)
+            part = Features.of(self.chunk(here), bias=self.bias)
+            moved.append(part.apply(x))
+            pulled = part.adjoint(moved[-1])
+            back = pulled if back is None else self.add(back, pulled)
         assert back is not None
-        rows = moved[0] if len(moved) == 1 else torch.cat(moved)
-        return rows, (back.mT, rows.sum(0) if self.bias else None)
+        return joined(moved), back
 
     def squared_norm(self) -> float:
         norms = [torch.linalg.vector_norm(self.chunk(here), dtype=torch.float64) for here in self.slices]
@@ -160,16 +149,14 @@ class Features(LinearMap):
         return float(whole(torch.stack(largest).amax()))
 
     def stack(self, x: Weights) -> Tensor:
-        delta, bias = x
-        delta = whole(delta)
+        delta, bias = whole(x[0]), x[1]
         return delta if bias is None else torch.cat((delta, bias.unsqueeze(0)))
 
     def split(self, stacked: Tensor) -> Weights:
         return (stacked[:-1], stacked[-1]) if self.bias else (stacked, None)
 
-    def add(self, x: Weights, y: Weights, factor: float = 1.0) -> Weights:
-        bias = None if x[1] is None or y[1] is None else x[1] + factor * y[1]
-        return x[0] + factor * y[0], bias
+    def add(self, x: Weights, y: Weights) -> Weights:
+        return x[0] + y[0], (None if x[1] is None or y[1] is None else x[1] + y[1])
 
     def times(self, x: Weights, right: Tensor) -> Weights:
         # Delta is transposed in memory, as a layer's weight is, and stays so.
@@ -199,3 +186,14 @@ def add_lower_product(matrix: Tensor, out: Tensor, tile: int = TILE) -> None:
     for start in range(0, len(matrix), tile):
         stop = start + tile
         out[start:stop, :stop] += whole(matrix[start:stop] @ matrix[:stop].mT)
+
+
+def split_rows(rows: int, step: int) -> list[slice]:
+    """The rows in slices of `step`, at least one row each, in order."""
+    step = max(1, step)
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors one after another; a single one as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)

@@ -112,30 +112,18 @@ def swapped(model: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Generato
     try:
         for module in model.modules():
             own: dict[str, Any] = module._parameters  # pyright: ignore[reportPrivateUsage]
-            for places in (own, vars(module)):
-                for name, held in list(places.items()):
-                    if places is not own and (name.startswith("_") and name != "_flat_weights"):
-                        continue  # torch's own registries
-                    replaced = _replace(held, by_id)
-                    if replaced is not held:
+            # All attributes but torch's own registries.
+            others = [name for name in vars(module) if not name.startswith("_") or name == "_flat_weights"]
+            for places, names in ((own, list(own)), (vars(module), others)):
+                for name in names:
+                    held = places[name]
+                    if any(id(leaf) in by_id for leaf in tree_leaves(held)):
                         undo.append((places, name, held))
-                        places[name] = replaced
+                        places[name] = tree_map(lambda leaf: by_id.get(id(leaf), leaf), held)
         yield
     finally:
         for places, name, held in reversed(undo):
             places[name] = held
-
-
-def _replace(held: Any, by_id: Mapping[int, Tensor]) -> Any:
-    """What is held, with its parameters replaced; the same object where none is."""
-    if isinstance(held, Tensor):
-        return by_id.get(id(held), held)
-    if isinstance(held, (list, tuple)) and any(id(item) in by_id for item in held):  # pyright: ignore[reportUnknownArgumentType]
-        items: list[Any] = [by_id.get(id(item), item) for item in held]
-        return items if isinstance(held, list) else tuple(items)
-    if isinstance(held, dict) and any(id(item) in by_id for item in held.values()):
-        return {key: by_id.get(id(item), item) for key, item in held.items()}
-    return held
 
 
 def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
@@ -149,7 +137,8 @@ def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tenso
         inputs: see `Inputs`.
         change: Delta; parameters that are not in it stay.
     """
-    if _has_padding(model):
+    # The padding row of an embedding, which autograd's backward leaves alone, would be moved by its forward mode.
+    if any(isinstance(module, nn.Embedding) and module.padding_idx is not None for module in model.modules()):
         return _double_backward(model, inputs, change)
     parameters = [p for p in model.parameters() if p.requires_grad or p in change]
     try:
@@ -165,31 +154,11 @@ def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tenso
             if not outputs.requires_grad:
                 return outputs, torch.zeros_like(outputs) if moved is None else moved
     except (NotImplementedError, RuntimeError) as error:
-        if not _lacks_forward_mode(error):
+        if not any(
+            hint in str(error) for hint in ("forward AD", "forward-mode", "forward mode", "jvp", "tangent", "dual")
+        ):
             raise
     return _double_backward(model, inputs, change)
-
-
-def _has_padding(model: nn.Module) -> bool:
-    """Whether an embedding has a padding row, which autograd's backward leaves alone and its forward mode moves."""
-    return any(isinstance(module, nn.Embedding) and module.padding_idx is not None for module in model.modules())
-
-
-def _lacks_forward_mode(error: Exception) -> bool:
-    words = str(error)
-    return any(hint in words for hint in ("forward AD", "forward-mode", "forward mode", "jvp", "tangent", "dual"))
-
-
-def pull_back(
-    outputs: Tensor, parameters: Sequence[nn.Parameter], v: Tensor, *, create_graph: bool = False
-) -> list[Tensor]:
-    """J^T v for each parameter, by the graph of the outputs, which is kept; zeros for those that are not in it."""
-    if not outputs.requires_grad:
-        return [torch.zeros_like(p) for p in parameters]
-    found: Any = torch.autograd.grad(
-        outputs, parameters, v, retain_graph=True, create_graph=create_graph, allow_unused=True
-    )
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
 def _double_backward(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
@@ -203,6 +172,22 @@ def _double_backward(model: nn.Module, inputs: Inputs, change: Change) -> tuple[
     return outputs.detach(), moved
 
 
+def pull_back(
+    outputs: Tensor, parameters: Sequence[nn.Parameter], v: Tensor, *, create_graph: bool = False
+) -> list[Tensor]:
+    """J^T v for each parameter, by the graph of the outputs, which is kept; zeros for those that are not in it."""
+    if not outputs.requires_grad:
+        return [torch.zeros_like(p) for p in parameters]
+    options: dict[str, bool] = {"create_graph": create_graph, "allow_unused": True, "materialize_grads": True}
+    return list(torch.autograd.grad(outputs, parameters, v, retain_graph=True, **options))
+
+
+def by_parameter(flat: Tensor, parameters: Sequence[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+    """A vector (P,) in pieces of the parameters' shapes."""
+    parts = flat.split([p.numel() for p in parameters])
+    return {p: part.view_as(p) for p, part in zip(parameters, parts, strict=True)}
+
+
 @contextmanager
 def requiring_grad(parameters: Iterable[nn.Parameter]) -> Generator[None]:
     """All of these parameters with `requires_grad`, as they were afterwards."""
@@ -214,3 +199,18 @@ def requiring_grad(parameters: Iterable[nn.Parameter]) -> Generator[None]:
     finally:
         for p in frozen:
             p.requires_grad_(False)
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Generator[None]:
+    """Without autograd, autocast, TF32 or bfloat16 products inside, whatever the training loop around it chose."""
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # pyright: ignore[reportAttributeAccessIssue]
+    chosen = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, chosen, strict=True):
+            backend.fp32_precision = precision

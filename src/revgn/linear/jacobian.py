@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from revgn._sizes import require_room
-from revgn.linear.blocks import ALL_ROWS, Block, add_pair_terms
-from revgn.linear.functional import Change, Inputs, call, count_rows, jvp, plain_kernels, pull_back, take
-from revgn.linear.per_example import PerExampleBlock
-from revgn.linear.plan import PROBED, Plan, make_plan
-from revgn.linear.precision import full_precision
+from revgn.linear import functional
+from revgn.linear.blocks import ALL_ROWS, Block, GradientBlock, add_pair_terms
+from revgn.linear.functional import Change, Inputs, full_precision, plain_kernels
+from revgn.linear.plan import PROBED, make_plan
 from revgn.linear.recording import blocks, record
 from revgn.linear.refusals import refuse_difference
 
@@ -20,10 +19,10 @@ class Jacobian:
     """J = dF / dtheta, (n d_out, P), of a module's outputs F by its parameters theta, at a batch of n rows.
 
     Row i d_out + a belongs to output a of row i. J is not held: `apply` is a JVP, `adjoint` a backward pass, and
-    `gram`, the (empirical neural) tangent kernel K = J J^T, is formed layer by layer, as the Hadamard product of two
-    Gram matrices for each layer that is linear in its parameters (torch.nn's Linear, Conv1d, Conv2d, Embedding, scales
-    and shifts of its norms, and what is registered with `revgn.nn.layer_uses`), by per-example gradients for all other
-    parameters. What layers say of themselves is checked against autograd on 8 rows.
+    `gram`, the (empirical neural) tangent kernel K = J J^T, is a sum over layers: a Hadamard product of two Gram
+    matrices for each that is linear in its parameters (torch.nn's Linear, Conv1d, Conv2d, Embedding, norms, and what is
+    registered with `revgn.nn.layer_uses`), by per-example gradients for all other parameters. What layers say of
+    themselves is checked against autograd on 8 rows.
 
         kernel = revgn.Jacobian(model, inputs).gram()
 
@@ -59,18 +58,16 @@ class Jacobian:
         *,
         compare_rows: bool = True,
     ) -> None:
-        self.model = model
-        self.inputs = inputs
-        self.rows = count_rows(inputs)
-        chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else list(parameters)
+        self.model, self.inputs = model, inputs
+        self.rows = functional.count_rows(inputs)
+        chosen = [p for p in model.parameters() if p.requires_grad] if parameters is None else parameters
         self.parameters: tuple[nn.Parameter, ...] = tuple(dict.fromkeys(chosen))
         check_parameters(model, self.parameters)
-        with full_precision(self.parameters[0].device):
-            self._plan: Plan = make_plan(model, inputs, self.parameters)
-        self._compare_rows = compare_rows
-        self.d_out = self._plan.d_out
-        self.dtype = self._plan.dtype
         self.device = self.parameters[0].device
+        with full_precision(self.device):
+            self._plan = make_plan(model, inputs, self.parameters)
+        self.d_out, self.dtype = self._plan.d_out, self._plan.dtype
+        self._compare_rows = compare_rows
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,19 +80,19 @@ class Jacobian:
         if "blocks" in vars(self):
             return self._outputs
         with full_precision(self.device), plain_kernels(self.model):
-            return self._checked(call(self.model, self.inputs))
+            return self._checked(functional.call(self.model, self.inputs))
 
     @functools.cached_property
     def blocks(self) -> Sequence[Block]:
         """The columns of J by layer, from one forward pass and d_out backward passes."""
         with full_precision(self.device):
-            recording = record(self.model, self.inputs, self._plan.layered)
-            self._outputs = self._checked(recording.outputs.detach())
-            found = blocks(recording)
-            known = {p for block in found for p in block.parameters}
-            others = [p for p in self.parameters if p not in known]
-            if others:
-                found.append(PerExampleBlock(self.model, self.inputs, others, self.d_out, self._plan.gradients))
+            outputs, calls = record(self.model, self.inputs, self._plan.layered)
+            self._outputs = self._checked(outputs.detach())
+            found = blocks(outputs, calls)
+        known = {p for block in found for p in block.parameters}
+        others = tuple(p for p in self.parameters if p not in known)
+        if others:
+            found.append(GradientBlock(others, self.rows, self.d_out, lambda rows: self._gradients(rows, others)))
         return found
 
     def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
@@ -107,7 +104,7 @@ class Jacobian:
         """
         with full_precision(self.device):
             if "blocks" not in vars(self):
-                return jvp(self.model, take(self.inputs, rows), change)[1]
+                return functional.jvp(self.model, functional.take(self.inputs, rows), change)[1]
             moved = [block.apply(change, rows) for block in self.blocks if any(p in change for p in block.parameters)]
             return torch.stack(moved).sum(0) if moved else torch.zeros_like(self.outputs[rows])
 
@@ -115,7 +112,9 @@ class Jacobian:
         """J^T v by parameter, for v (n, d_out); by the layers where they are at hand, else one backward pass."""
         with full_precision(self.device):
             if "blocks" not in vars(self):
-                return self._backward(v)
+                with torch.enable_grad(), plain_kernels(self.model):
+                    outputs = functional.call(self.model, self.inputs)
+                return dict(zip(self.parameters, functional.pull_back(outputs, self.parameters, v), strict=True))
             found: dict[nn.Parameter, Tensor] = {}
             for block in self.blocks:
                 found |= block.adjoint(v)
@@ -135,20 +134,18 @@ class Jacobian:
         """As `gram`, but only the lower triangle is filled; in another dtype if that is asked."""
         n = self.shape[0]
         require_room(n * n * dtype.itemsize, f"the tangent kernel of {self.rows} rows and {self.d_out} outputs")
-        kernel = torch.zeros(n, n, dtype=dtype, device=self.device)
-        with full_precision(kernel.device):
-            add_pair_terms([term for block in self.blocks for term in block.pair_terms()], kernel)
-            for block in self.blocks:
-                block.add_gram(kernel)
-        return kernel
+        return self._summed(torch.zeros(n, n, dtype=dtype, device=self.device))
 
     def mean_gram(self) -> Tensor:
         """The mean over outputs a of K[., a, ., a], (n, n), float64: a kernel of rows alone; its lower triangle."""
-        mean = torch.zeros(self.rows, self.rows, dtype=torch.float64, device=self.device)
-        with full_precision(mean.device):
+        return self._summed(torch.zeros(self.rows, self.rows, dtype=torch.float64, device=self.device)) / self.d_out
+
+    def _summed(self, kernel: Tensor) -> Tensor:
+        with full_precision(self.device):
+            add_pair_terms([term for block in self.blocks for term in block.pair_terms], kernel)
             for block in self.blocks:
-                block.add_mean_gram(mean)
-        return mean
+                block.add_gram(kernel)
+        return kernel
 
     def dense(self) -> Tensor:
         """J itself, (n d_out, P), columns in the order of `parameters`: for small problems."""
@@ -165,16 +162,15 @@ class Jacobian:
     def _checked(self, outputs: Tensor) -> Tensor:
         # A strict part of the batch: all of it would have the same statistics whether rows depend on each other or not.
         if self._compare_rows and self.rows > 1:
-            some = slice(0, min(PROBED, self.rows - 1))
+            # Spread over the batch: sums along it leave the first rows, or the last, as they are.
+            some = torch.linspace(0, self.rows - 1, min(PROBED, self.rows - 1), device=outputs.device).long()
             with plain_kernels(self.model):
-                rows = take(self.inputs, some)
-                refuse_difference(self.model, rows, outputs[some], call(self.model, rows))
+                rows = functional.take(self.inputs, some)
+                refuse_difference(self.model, rows, outputs[some], functional.call(self.model, rows))
         return outputs
 
-    def _backward(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
-        with torch.enable_grad(), plain_kernels(self.model):
-            outputs = call(self.model, self.inputs)
-        return dict(zip(self.parameters, pull_back(outputs, self.parameters, v), strict=True))
+    def _gradients(self, rows: slice, parameters: Sequence[nn.Parameter]) -> Tensor:
+        return self._plan.gradients(self.model, functional.take(self.inputs, rows), parameters)
 
 
 def check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:

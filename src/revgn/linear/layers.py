@@ -44,23 +44,27 @@ class Affine:
     transposed: bool = False
     product: Product | None = None
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The weight and the bias, as far as there are any."""
+        return [p for p in (self.weight, self.bias) if p is not None]
 
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """Outputs phi * w at each of T positions of a row, as normalisations scale what they have normalised.
 
-    Attributes:
+class Scaling(Affine):
+    """Outputs phi * w at each of T positions of a row: a diagonal W, as normalisations scale what they have normalised.
+
+    Args:
         weight: w, of q entries.
         features: phi, (n, T, q).
-        positions: arranges outputs, or cotangents of them, as (m, T, q).
+        positions: as of `Affine`.
     """
 
-    weight: nn.Parameter
-    features: Tensor
-    positions: Positions = last_dimension
+    def __init__(self, weight: nn.Parameter, features: Tensor, positions: Positions = last_dimension) -> None:
+        super().__init__(weight, None, features, positions, groups=features.shape[-1])
 
 
-Use = Affine | Scaling
+Use = Affine
+"""One way in which a layer's outputs depend on its parameters."""
 
 
 @singledispatch
@@ -74,8 +78,8 @@ def layer_uses(module: nn.Module, inputs: Tensor) -> list[Use]:
         def _(module: MyLayer, inputs: torch.Tensor) -> list[revgn.nn.Use]:
             return [revgn.nn.Affine(module.weight, module.bias, module.features(inputs).unsqueeze(1))]
 
-    What a registration says is checked against autograd on a few rows of every batch; parameters for which it is wrong,
-    or that it leaves out, take the slower way.
+    What it says is checked against autograd on a few rows; parameters for which it is wrong, or that it leaves out,
+    take the slower way.
 
     Args:
         module: the layer.
@@ -108,12 +112,6 @@ def _(module: nn.Linear, inputs: Tensor) -> list[Use]:
 @layer_uses.register(nn.Conv1d)
 @layer_uses.register(nn.Conv2d)
 def _(module: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> list[Use]:
-    patches = _patches(module, inputs)
-    return [Affine(own(module, "weight"), own(module, "bias"), patches, channels_first, module.groups)]
-
-
-def _patches(module: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
-    """The inputs under the kernel at every position, (n, T, channels * kernel size)."""
     zeros = module.padding_mode == "zeros"
     # torch keeps the padding of each side, last dimension first, for the modes that pad beforehand.
     sides: list[int] = module._reversed_padding_repeated_twice  # pyright: ignore[reportPrivateUsage]
@@ -121,24 +119,25 @@ def _patches(module: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
     kernel, dilation, stride = module.kernel_size, module.dilation, module.stride
     if len(kernel) == 1:
         inputs, kernel, dilation, stride = inputs.unsqueeze(-1), (*kernel, 1), (*dilation, 1), (*stride, 1)
-    return functional.unfold(inputs, kernel, dilation=dilation, stride=stride).mT
+    # The inputs under the kernel at every position, (n, T, channels * kernel size).
+    patches = functional.unfold(inputs, kernel, dilation=dilation, stride=stride).mT
+    return [Affine(own(module, "weight"), own(module, "bias"), patches, channels_first, module.groups)]
 
 
-@layer_uses.register
-def _(module: nn.LayerNorm, inputs: Tensor) -> list[Use]:
-    normalised = functional.layer_norm(inputs, module.normalized_shape, eps=module.eps)
-    return _scale_and_shift(module, normalised, _trailing(len(module.normalized_shape)))
-
-
-@layer_uses.register
-def _(module: nn.RMSNorm, inputs: Tensor) -> list[Use]:
-    normalised = functional.rms_norm(inputs, module.normalized_shape, eps=module.eps)
-    return _scale_and_shift(module, normalised, _trailing(len(module.normalized_shape)))
+@layer_uses.register(nn.LayerNorm)
+@layer_uses.register(nn.RMSNorm)
+def _(module: nn.LayerNorm | nn.RMSNorm, inputs: Tensor) -> list[Use]:
+    if isinstance(module, nn.LayerNorm):
+        normalised = functional.layer_norm(inputs, module.normalized_shape, eps=module.eps)
+    else:
+        normalised = functional.rms_norm(inputs, module.normalized_shape, eps=module.eps)
+    return _scaled_and_shifted(module, normalised, lambda x: last_dimension(x.flatten(-len(module.normalized_shape))))
 
 
 @layer_uses.register
 def _(module: nn.GroupNorm, inputs: Tensor) -> list[Use]:
-    return _scale_and_shift(module, functional.group_norm(inputs, module.num_groups, eps=module.eps), channels_first)
+    normalised = functional.group_norm(inputs, module.num_groups, eps=module.eps)
+    return _scaled_and_shifted(module, normalised, channels_first)
 
 
 @layer_uses.register(nn.BatchNorm1d)
@@ -147,22 +146,12 @@ def _(module: nn.GroupNorm, inputs: Tensor) -> list[Use]:
 def _(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, inputs: Tensor) -> list[Use]:
     # In evaluation mode: in training mode rows depend on each other, which is refused before.
     normalised = functional.batch_norm(inputs, module.running_mean, module.running_var, eps=module.eps)
-    return _scale_and_shift(module, normalised, channels_first)
+    return _scaled_and_shifted(module, normalised, channels_first)
 
 
-def _trailing(dimensions: int) -> Positions:
-    """The layout (m, T, q) of outputs whose last so many dimensions are the features."""
-    return lambda outputs: last_dimension(outputs.flatten(-dimensions))
-
-
-def _scale_and_shift(module: nn.Module, normalised: Tensor, positions: Positions) -> list[Use]:
-    weight, bias = own(module, "weight"), own(module, "bias")
-    uses: list[Use] = []
-    if weight is not None:
-        uses.append(Scaling(weight, positions(normalised), positions))
-    if bias is not None:
-        uses.append(Affine(None, bias, None, positions))
-    return uses
+def _scaled_and_shifted(module: nn.Module, normalised: Tensor, positions: Positions) -> list[Use]:
+    phi = positions(normalised)
+    return [Affine(own(module, "weight"), own(module, "bias"), phi, positions, groups=phi.shape[-1])]
 
 
 @layer_uses.register

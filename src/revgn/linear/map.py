@@ -47,17 +47,18 @@ class LinearMap(abc.ABC):
     def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """A A^T, (rows, rows), kept in `dtype`; only its lower triangle is read."""
 
-    @abc.abstractmethod
     def column_gram(self) -> Tensor:
         """A^T A, (columns, columns), in float64; only its lower triangle is read."""
+        dense = self.dense().double()
+        return dense.mT @ dense
 
     @abc.abstractmethod
     def dense(self) -> Tensor:
         """A itself, (rows, columns), for the solvers that factor it."""
 
-    @abc.abstractmethod
     def squared_norm(self) -> float:
         """||A||_F^2, the trace of either Gram matrix."""
+        return float(self.gram().diagonal().sum())
 
     @abc.abstractmethod
     def largest_entry(self) -> float:
@@ -80,12 +81,12 @@ class LinearMap(abc.ABC):
         """The inverse of `stack`."""
 
     @abc.abstractmethod
-    def add(self, x: Vector, y: Vector, factor: float = 1.0) -> Vector:
-        """The vector x + factor y."""
+    def add(self, x: Vector, y: Vector) -> Vector:
+        """The vector x + y."""
 
-    @abc.abstractmethod
     def times(self, x: Vector, right: Tensor) -> Vector:
         """The vector x R, for R (k, m): other combinations of its columns."""
+        return self.split(self.stack(x) @ right)
 
     def spot(self, x: Vector) -> tuple[Tensor, Tensor] | None:
         """Some rows of A x: their indices (m,) and values (m, k); None where all rows cost little enough."""
@@ -95,3 +96,31 @@ class LinearMap(abc.ABC):
         """A x and A^T A x; a map that makes its rows on the way makes them once."""
         moved = self.apply(x)
         return moved, self.adjoint(moved)
+
+
+class SameDomain(LinearMap):
+    """A map that is made of another one, from the same domain to as many rows, and that can be held.
+
+    Args:
+        map: the other one.
+    """
+
+    def __init__(self, map: LinearMap) -> None:
+        self.map = map
+        self.rows, self.columns = map.rows, map.columns
+        self.dtype, self.device = map.dtype, map.device
+
+    def squared_norm(self) -> float:
+        return float(torch.linalg.vector_norm(self.dense(), dtype=torch.float64).square())
+
+    def stack(self, x: Vector) -> Tensor:
+        return self.map.stack(x)
+
+    def split(self, stacked: Tensor) -> Vector:
+        return self.map.split(stacked)
+
+    def add(self, x: Vector, y: Vector) -> Vector:
+        return self.map.add(x, y)
+
+    def times(self, x: Vector, right: Tensor) -> Vector:
+        return self.map.times(x, right)

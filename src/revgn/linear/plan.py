@@ -1,16 +1,18 @@
-"""How the Jacobian of a module is to be had, found out and checked on a few rows before the whole batch is run."""
+"""The ways to have the Jacobian of a module, found out and checked on a few rows before the whole batch is run."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.func import jacrev, vmap
 from torch.utils._pytree import tree_map
 
-from revgn.linear import per_example
-from revgn.linear.functional import Inputs, count_rows, pull_back, take
+from revgn.linear import functional
+from revgn.linear.functional import Inputs, by_parameter, plain_kernels, pull_back, take
 from revgn.linear.recording import blocks, record
 from revgn.linear.refusals import REMEDY, close, refuse_batch_statistics, unchanged_buffers
 
@@ -18,6 +20,36 @@ from revgn.linear.refusals import REMEDY, close, refuse_batch_statistics, unchan
 PROBED = 8
 # How far a layer's own account of its derivative may be from autograd's, relative to it.
 TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-7}
+
+Gradients = Callable[[nn.Module, Inputs, Sequence[nn.Parameter]], Tensor]
+"""Per-example gradients (n, d_out, P) of a module's outputs at n rows by some of its parameters."""
+
+
+def batched(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """All rows at once, by torch.func; not every module allows it."""
+
+    def outputs(values: tuple[Tensor, ...], row: Inputs) -> Tensor:
+        with functional.swapped(model, dict(zip(parameters, values, strict=True))):
+            alone = tree_map(lambda leaf: leaf.unsqueeze(0) if isinstance(leaf, Tensor) else leaf, row)
+            return functional.call(model, alone).squeeze(0)
+
+    values = tuple(p.detach() for p in parameters)
+    with torch.no_grad(), plain_kernels(model), warnings.catch_warnings():
+        # Where torch has no batching rule it loops over rows, and warns that this is slower.
+        warnings.filterwarnings("ignore", message=".*batching rule", category=UserWarning)
+        found: Any = vmap(jacrev(outputs), in_dims=(None, 0))(values, inputs)
+    return torch.cat([g.reshape(*g.shape[:2], -1) for g in found], dim=2)
+
+
+def one_by_one(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """One backward pass for each output of each row, with the module's real parameters: slow, and always right."""
+    found: list[Tensor] = []
+    with torch.enable_grad(), plain_kernels(model), functional.requiring_grad(parameters):
+        for index in range(functional.count_rows(inputs)):
+            outputs = functional.call(model, take(inputs, slice(index, index + 1)))
+            for one in torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device):
+                found.append(torch.cat([g.flatten() for g in pull_back(outputs, parameters, one.unsqueeze(0))]))
+    return torch.stack(found).unflatten(0, (functional.count_rows(inputs), -1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +59,13 @@ class Plan:
     Attributes:
         d_out, dtype: of the outputs.
         layered: parameters whose columns come layer by layer.
-        others: those that need per-example gradients.
-        gradients: the way to have these.
+        gradients: the way to have per-example gradients by the others.
     """
 
     d_out: int
     dtype: torch.dtype
     layered: tuple[nn.Parameter, ...]
-    others: tuple[nn.Parameter, ...]
-    gradients: per_example.Gradients
+    gradients: Gradients
 
 
 # The plan for a model as it was: probing takes several passes over all weights, much for networks of wide layers.
@@ -65,43 +95,38 @@ def _signature(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Paramet
     ]
     every = [(id(p), p.requires_grad, p.dtype, p.device) for p in model.parameters()]
     form = tree_map(lambda leaf: (leaf.shape[1:], leaf.dtype) if isinstance(leaf, Tensor) else None, inputs)
-    return modules, every, [id(p) for p in parameters], form, min(PROBED, count_rows(inputs))
+    return modules, every, [id(p) for p in parameters], form, min(PROBED, functional.count_rows(inputs))
 
 
 def _probe(model: nn.Module, rows: Inputs, parameters: Sequence[nn.Parameter]) -> Plan:
     with unchanged_buffers(model):
-        recording = record(model, rows, parameters)
-        outputs = recording.outputs.detach()
-        again = record(model, rows, parameters).outputs.detach()
-    if not close(outputs, again):
+        outputs, calls = record(model, rows, parameters)
+        again, _ = record(model, rows, parameters)
+    if not close(outputs.detach(), again.detach()):
         raise ValueError(f"the model's outputs are random: they differ from one forward pass to the next; {REMEDY}")
     v = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
     v = v.to(outputs)
-    true = dict(zip(parameters, pull_back(recording.outputs, parameters, v), strict=True))
+    true = dict(zip(parameters, pull_back(outputs, parameters, v), strict=True))
     told: dict[nn.Parameter, Tensor] = {}
-    for block in blocks(recording):
+    for block in blocks(outputs, calls):
         told |= block.adjoint(v)
     layered = tuple(p for p in parameters if p in told and _agree(told[p], true[p]))
-    others = tuple(p for p in parameters if p not in set(layered))
-    gradients = _way(model, rows, others, v, true) if others else per_example.batched
-    return Plan(outputs.shape[1], outputs.dtype, layered, others, gradients)
+    others = [p for p in parameters if p not in set(layered)]
+    return Plan(outputs.shape[1], outputs.dtype, layered, _way(model, rows, others, v, true))
 
 
 def _way(
-    model: nn.Module,
-    rows: Inputs,
-    parameters: Sequence[nn.Parameter],
-    v: Tensor,
-    true: dict[nn.Parameter, Tensor],
-) -> per_example.Gradients:
+    model: nn.Module, rows: Inputs, parameters: list[nn.Parameter], v: Tensor, true: Mapping[nn.Parameter, Tensor]
+) -> Gradients:
     """Batched per-example gradients where the module allows them and they are right, else one by one."""
+    if not parameters:
+        return batched
     try:
-        found = per_example.batched(model, rows, parameters)
+        found = batched(model, rows, parameters)
     except RuntimeError:  # torch.func's word for whatever it cannot batch
-        return per_example.one_by_one
-    told = torch.einsum("bd,bdp->p", v, found).split([p.numel() for p in parameters])
-    right = all(_agree(t.view_as(p), true[p]) for p, t in zip(parameters, told, strict=True))
-    return per_example.batched if right else per_example.one_by_one
+        return one_by_one
+    told = by_parameter(torch.einsum("bd,bdp->p", v, found), parameters)
+    return batched if all(_agree(told[p], true[p]) for p in parameters) else one_by_one
 
 
 def _agree(told: Tensor, true: Tensor) -> bool:

@@ -41,19 +41,10 @@ def close(first: Tensor, second: Tensor) -> bool:
 
 
 def refuse_difference(model: nn.Module, rows: Inputs, outputs: Tensor, alone: Tensor) -> bool:
-    """Refuse a model that gives rows other outputs alone than with all the others, unless rounding explains it.
-
-    Args:
-        model: which model.
-        rows: the rows in question.
-        outputs: theirs within the batch.
-        alone: those that they have alone.
-
-    Returns:
-        Whether they differ by rounding that the model has blown up.
+    """Whether `outputs` of rows within the batch differ from those `alone` by rounding that the model has blown up.
 
     Raises:
-        ValueError: the forward pass is random, or rows depend on each other.
+        ValueError: they differ by more: the forward pass is random, or rows depend on each other.
     """
     if close(outputs, alone):
         return False
@@ -85,22 +76,18 @@ def jittered(inputs: Inputs) -> Inputs:
 
 @contextmanager
 def unchanged_buffers(model: nn.Module) -> Generator[None]:
-    """Raise ValueError if what happens inside changes a buffer, which is put back.
-
-    Raises:
-        ValueError: with the buffer's name.
-    """
+    """Raise ValueError if what happens inside changes a buffer, which is put back."""
     before = {name: (buffer, buffer._version, buffer.clone()) for name, buffer in model.named_buffers()}
     yield
-    changed = [name for name, (buffer, version, _) in before.items() if buffer._version != version]
-    replaced = [name for name, buffer in model.named_buffers() if name in before and before[name][0] is not buffer]
-    if not changed and not replaced:
+    now = dict(model.named_buffers())
+    changed = [n for n, (b, version, _) in before.items() if now.get(n, b) is not b or b._version != version]
+    if not changed:
         return
     with torch.no_grad():
-        for name in {*changed, *replaced}:
+        for name in changed:
             buffer, _, copy = before[name]
             buffer.copy_(copy)
             owner, _, own_name = name.rpartition(".")
             setattr(model.get_submodule(owner), own_name, buffer)
-    names = ", ".join(sorted({*changed, *replaced})[:3])
+    names = ", ".join(sorted(changed)[:3])
     raise ValueError(f"the forward pass changes the buffer {names}, so that no two passes are the same; {REMEDY}")

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from revgn.linear.map import LinearMap, Vector
+from revgn.linear.map import LinearMap, SameDomain, Vector
 from revgn.linear.weighted import Weighted
 
 
-class ScaledColumns(LinearMap):
+class ScaledColumns(SameDomain):
     """A D^-1, D the norms of A's columns, for a map that is held densely: few parameters.
 
     Args:
@@ -19,9 +19,7 @@ class ScaledColumns(LinearMap):
     """
 
     def __init__(self, map: Weighted, least: Tensor | None = None) -> None:
-        self.map = map
-        self.rows, self.columns = map.rows, map.columns
-        self.dtype, self.device = map.dtype, map.device
+        super().__init__(map)
         dense = map.dense()
         norms = torch.linalg.vector_norm(dense, dim=0)
         self.norms = norms if least is None else torch.maximum(norms, least.to(norms))
@@ -43,15 +41,8 @@ class ScaledColumns(LinearMap):
         wide = self._dense.double()
         return (wide @ wide.mT).to(dtype)
 
-    def column_gram(self) -> Tensor:
-        wide = self._dense.double()
-        return wide.mT @ wide
-
     def dense(self) -> Tensor:
         return self._dense
-
-    def squared_norm(self) -> float:
-        return float(torch.linalg.vector_norm(self._dense, dtype=torch.float64).square())
 
     def typical_entry(self) -> float:
         return 1.0  # the columns have unit length
@@ -61,15 +52,3 @@ class ScaledColumns(LinearMap):
 
     def scaled(self, factor: float) -> LinearMap:
         return self  # entries near one are what is asked for
-
-    def stack(self, x: Vector) -> Tensor:
-        return self.map.stack(x)
-
-    def split(self, stacked: Tensor) -> Vector:
-        return self.map.split(stacked)
-
-    def add(self, x: Vector, y: Vector, factor: float = 1.0) -> Vector:
-        return self.map.add(x, y, factor)
-
-    def times(self, x: Vector, right: Tensor) -> Vector:
-        return self.map.times(x, right)

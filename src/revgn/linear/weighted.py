@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from revgn.linear.blocks import ALL_ROWS
+from revgn.linear.functional import by_parameter
 from revgn.linear.jacobian import Jacobian
-from revgn.linear.map import LinearMap, Vector
+from revgn.linear.map import LinearMap, SameDomain, Vector
 
 # Rows of the batch on which J Delta is compared with K v.
 SPOTTED = 64
@@ -24,12 +25,10 @@ class Weighted(LinearMap):
     """
 
     def __init__(self, root: Tensor | None, jacobian: Jacobian) -> None:
-        self.root = root
-        self.jacobian = jacobian
+        self.root, self.jacobian = root, jacobian
         outputs, self.columns = jacobian.shape
         self.rows = outputs if root is None else root.shape[0] * root.shape[1]
-        self.dtype = jacobian.dtype
-        self.device = jacobian.parameters[0].device
+        self.dtype, self.device = jacobian.dtype, jacobian.device
 
     def weigh(self, outputs: Tensor, rows: slice = ALL_ROWS) -> Tensor:
         """R times a tangent of the outputs, (n, d_out), or of some rows of them, as a right-hand side (n k, 1)."""
@@ -61,24 +60,18 @@ class Weighted(LinearMap):
         left = (root @ kernel).view(n * k, n, d)  # R K
         return torch.einsum("inb,nkb->ink", left, root).reshape(n * k, n * k).to(dtype)  # R K R^T
 
-    def column_gram(self) -> Tensor:
-        dense = self.dense().double()
-        return dense.mT @ dense
-
     def dense(self) -> Tensor:
         dense = self.jacobian.dense()
         if self.root is None:
             return dense
         return (self.root @ dense.view(self.jacobian.rows, self.jacobian.d_out, -1)).flatten(0, 1)
 
-    def squared_norm(self) -> float:
-        return float(self.gram().diagonal().sum())
-
     def typical_entry(self) -> float:
         return 1.0  # entries of J are had by a backward pass: not asked for unless something went wrong
 
     def largest_entry(self) -> float:
-        return float(torch.stack([p.abs().amax() for p in self.adjoint(self._ones()).values()]).amax())
+        sums = self.adjoint(torch.ones(self.rows, 1, dtype=self.dtype, device=self.device))
+        return float(torch.stack([p.abs().amax() for p in sums.values()]).amax())
 
     def scaled(self, factor: float) -> "Weighted":
         n, d = self.jacobian.rows, self.jacobian.d_out
@@ -89,20 +82,13 @@ class Weighted(LinearMap):
         return torch.cat([x[p].flatten() for p in self.jacobian.parameters]).unsqueeze(1)
 
     def split(self, stacked: Tensor) -> Stepped:
-        parts = stacked.flatten().split([p.numel() for p in self.jacobian.parameters])
-        return {p: part.view_as(p) for p, part in zip(self.jacobian.parameters, parts, strict=True)}
+        return by_parameter(stacked.flatten(), self.jacobian.parameters)
 
-    def add(self, x: Stepped, y: Stepped, factor: float = 1.0) -> Stepped:
-        return {p: x[p] + factor * y[p] for p in x}
-
-    def times(self, x: Stepped, right: Tensor) -> Stepped:
-        return {p: x[p] * right for p in x}
-
-    def _ones(self) -> Tensor:
-        return torch.ones(self.rows, 1, dtype=self.dtype, device=self.device)
+    def add(self, x: Stepped, y: Stepped) -> Stepped:
+        return {p: x[p] + y[p] for p in x}
 
 
-class WeightedRows(LinearMap):
+class WeightedRows(SameDomain):
     """The map diag(w) A, for weights of the rows that are square roots of sample weights.
 
     Args:
@@ -111,10 +97,8 @@ class WeightedRows(LinearMap):
     """
 
     def __init__(self, root: Tensor, map: LinearMap) -> None:
+        super().__init__(map)
         self.root = root.unsqueeze(1)
-        self.map = map
-        self.rows, self.columns = map.rows, map.columns
-        self.dtype, self.device = map.dtype, map.device
 
     def apply(self, x: Vector) -> Tensor:
         return self.root * self.map.apply(x)
@@ -126,15 +110,8 @@ class WeightedRows(LinearMap):
         root = self.root.to(dtype)
         return self.map.gram(dtype).mul_(root).mul_(root.mT)
 
-    def column_gram(self) -> Tensor:
-        dense = self.dense().double()
-        return dense.mT @ dense
-
     def dense(self) -> Tensor:
         return self.root * self.map.dense()
-
-    def squared_norm(self) -> float:
-        return float(torch.linalg.vector_norm(self.dense(), dtype=torch.float64).square())
 
     def typical_entry(self) -> float:
         return self.map.typical_entry()
@@ -144,15 +121,3 @@ class WeightedRows(LinearMap):
 
     def scaled(self, factor: float) -> "WeightedRows":
         return WeightedRows(self.root.squeeze(1), self.map.scaled(factor))
-
-    def stack(self, x: Vector) -> Tensor:
-        return self.map.stack(x)
-
-    def split(self, stacked: Tensor) -> Vector:
-        return self.map.split(stacked)
-
-    def add(self, x: Vector, y: Vector, factor: float = 1.0) -> Vector:
-        return self.map.add(x, y, factor)
-
-    def times(self, x: Vector, right: Tensor) -> Vector:
-        return self.map.times(x, right)

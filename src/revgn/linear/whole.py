@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from revgn._sizes import require_room
 from revgn.linear.blocks import Block, GradientBlock
-from revgn.linear.functional import Whole, call, jvp, plain_kernels, pull_back
+from revgn.linear.functional import Whole, call, full_precision, jvp, plain_kernels, pull_back
 from revgn.linear.jacobian import Jacobian, check_parameters
-from revgn.linear.precision import full_precision
 
 
 class WholeJacobian(Jacobian):
@@ -40,7 +39,7 @@ class WholeJacobian(Jacobian):
         require_room(outputs * entries * self.dtype.itemsize, f"the Jacobian, {outputs} by {entries},")
         with full_precision(self.device):
             dense = self._by_columns() if entries <= outputs else self._by_rows()
-        return [GradientBlock(self.parameters, dense.view(self.rows, self.d_out, -1))]
+        return [GradientBlock.held(self.parameters, dense.view(self.rows, self.d_out, -1))]
 
     def _by_columns(self) -> Tensor:
         columns: list[Tensor] = []

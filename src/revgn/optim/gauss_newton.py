@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
 from revgn.linear import Inputs, Jacobian, LinearMap, Weighted, Whole, WholeJacobian
-from revgn.linear.functional import call, count_rows, pull_back, take
-from revgn.linear.precision import full_precision
+from revgn.linear.functional import call, count_rows, full_precision, pull_back, take
 from revgn.losses import GaussNewtonLoss
 from revgn.optim.linearization import Linearization
 from revgn.optim.report import Report, make_report

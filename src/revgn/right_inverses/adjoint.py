@@ -53,7 +53,7 @@ class AdjointLinearized(Linearized):
         self.jacobian = jacobian
         blocks = jacobian.blocks
         self.outputs = jacobian.outputs
-        affine = [block for block in blocks if isinstance(block, AffineBlock) and block.weight is not None]
+        affine = [block for block in blocks if isinstance(block, AffineBlock)]
         self.layers = [b for b in affine if b.positions == 1 and b.groups == 1 and not b.transposed]
         if not self.layers:
             raise ValueError(
@@ -63,7 +63,7 @@ class AdjointLinearized(Linearized):
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
         wide = [layer for layer in self.layers if layer.map().wide]
-        surjective = [layer for layer in wide if factor(layer.map(), _key(layer)).surjective]
+        surjective = [layer for layer in wide if factor(layer.map(), layer.weight).surjective]
         used = surjective or self.layers
         made: dict[nn.Parameter, Tensor] = {}
         moved = torch.zeros_like(equation.r)
@@ -94,7 +94,7 @@ class AdjointLinearized(Linearized):
         found: list[Solution] = []
         for layer, a in zip(used, outputs_by_layers, strict=True):
             u = torch.einsum("ndq,nd->nq", a, v).to(r.dtype)  # A_l^T v
-            found.append(solve(factor, layer.map(), _key(layer), u, equation.row_root))
+            found.append(solve(factor, layer.map(), layer.weight, u, equation.row_root))
         return found
 
     def _reports(self, used: Sequence[AffineBlock], solutions: Sequence[Solution]) -> tuple[LayerReport, ...]:
@@ -117,13 +117,8 @@ class AdjointLinearized(Linearized):
         )
 
 
-def _key(layer: AffineBlock) -> nn.Parameter:
-    assert layer.weight is not None
-    return layer.weight
-
-
 def _by_parameter(layer: AffineBlock, solution: Solution) -> dict[nn.Parameter, Tensor]:
-    found = {_key(layer): solution.delta.mT.reshape(_key(layer).shape)}
+    found = {layer.weight: solution.delta.mT.reshape(layer.weight.shape)}
     if layer.bias is not None and solution.bias is not None:
         found[layer.bias] = solution.bias
     return found

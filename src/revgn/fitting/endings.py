@@ -19,6 +19,8 @@ ADVICE = {
 }
 # Steps within which a fit must get on, and by how much of the loss: flat valleys are crossed slowly.
 PATIENCE, LEAST_GAIN = 50, 1e-6
+# Steps after which a score that has not fallen ends a fit by `Ridge`.
+SCORE_PATIENCE = 5
 # How far above the tolerance the gradient may be where the loss falls no further.
 ROUNDED = 1e3
 # Relative tolerance of steps and gradients where none is given.
@@ -32,11 +34,14 @@ class Judge:
     Attributes:
         tolerance: of the relative gradient and the relative step; its square of the relative decrease of the loss.
         parameters: those that are fitted.
+        best: of a fit by `Ridge`, the parameters of the least score so far; None for other controls.
     """
 
     tolerance: float
     parameters: Mapping[str, nn.Parameter]
     _losses: list[float] = field(default_factory=list)
+    _scores: list[float] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
 
     def ending(self, report: Report, step: float, gradient: float) -> tuple[str, str] | None:
         """The fit's ending and its reason after a step; None to go on.
@@ -49,6 +54,8 @@ class Judge:
         eps = torch.finfo(report.outputs.dtype).eps
         assert report.new_loss is not None
         self._losses.append(report.new_loss if report.accepted else report.loss)
+        if report.ridge is not None and self._has_passed_its_best(report):
+            return "converged", "generalised cross-validation"
         if gradient <= self.tolerance:
             return "converged", "gradient"
         if self._losses[-1] <= (4 * eps) ** 2 * self._losses[0] or self._losses[-1] == 0.0:
@@ -68,6 +75,20 @@ class Judge:
         if len(self._losses) > PATIENCE and self._losses[-1] > (1 - LEAST_GAIN) * self._losses[-1 - PATIENCE]:
             return "stalled", "loss"
         return None
+
+    def _has_passed_its_best(self, report: Report) -> bool:
+        """Whether the score, loss / (1 - effective parameters / N)^2, has not fallen for some steps.
+
+        Each step's ridge regression takes the tangent features as given, and the features have been fitted to the data
+        by the steps before: the effective parameters grow, and in the end the error on new rows with them.
+        """
+        assert report.effective_parameters is not None
+        free = 1 - report.effective_parameters / report.outputs.numel()
+        self._scores.append(self._losses[-1] / free**2 if free > 0 else float("inf"))
+        least = min(self._scores)
+        if self._scores[-1] == least:
+            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+        return len(self._scores) - self._scores.index(least) > SCORE_PATIENCE
 
 
 def relative_step(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:

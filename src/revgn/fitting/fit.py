@@ -37,7 +37,8 @@ def fit(
         mean, std = fit.predict(new_inputs, std=True)
 
     It ends as `converged` when a relative gradient, a relative step or a relative decrease of the loss falls below the
-    tolerance (its square for the decrease); as `stalled` when no damping lowers the loss, or 50 steps have lowered it
+    tolerance (its square for the decrease), or for `control.Ridge` when generalised cross-validation says that it has
+    passed its best, which is then restored; as `stalled` when no damping lowers the loss, or 50 steps have lowered it
     by less than 1e-6; as `max_steps`, `not_finite`, or `stopped` by a callback. Interrupted by Ctrl-C it ends as
     `stopped` after the last whole step.
 
@@ -98,6 +99,10 @@ def fit(
     finally:
         if bar is not None:
             bar.close()
+        if judge.best is not None:
+            with torch.no_grad():
+                for name, value in judge.best.items():
+                    parameters[name].copy_(value)
     return Fit(
         model=model,
         optimizer=optimizer,

@@ -15,11 +15,11 @@ class RightInverseCase:
     Attributes:
         right_inverse: itself.
         any_module: it exists for any module; otherwise for reversible networks alone.
-        exact: its step moves the outputs by r wherever one surjective layer lets it.
+        exact: its step moves the outputs by r wherever one surjective layer is enough for that.
         by_curvature: it weighs the outputs by the loss's curvature, so that where that has no full rank the step moves
             them by r up to what the curvature does not see.
         shortest: its step is J^+ r.
-        same_as: the entry whose step it takes by another way.
+        same_as: where all blocks are surjective, the entry whose step it takes by another way.
         chunked: features come in chunks, which not every solver takes.
     """
 
@@ -38,7 +38,7 @@ class RightInverseCase:
 RIGHT_INVERSES: dict[str, RightInverseCase] = {
     "reversible": RightInverseCase(Reversible()),
     "reversible, last block": RightInverseCase(Reversible("last")),
-    "reversible, uniform": RightInverseCase(Reversible("uniform"), exact=False),  # where all blocks are surjective
+    "reversible, uniform": RightInverseCase(Reversible("uniform"), exact=False, same_as="reversible"),
     "reversible, sum": RightInverseCase(Reversible("sum"), exact=False),
     "reversible, features rebuilt": RightInverseCase(Reversible(keep_features=False), same_as="reversible"),
     "reversible, in chunks": RightInverseCase(Reversible(chunk_rows=3), same_as="reversible", chunked=True),

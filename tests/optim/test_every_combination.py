@@ -75,6 +75,13 @@ def test_a_step_moves_the_outputs_by_r_where_its_parts_are_exact_and_says_so(rig
         assert report.defect >= 0.99 * error(change, r) > 1e-3
 
 
+@pairs(lambda right_inverse, solver: right_inverse.same_as is not None and not solver.random)
+def test_another_way_to_the_same_step_gives_that_step_with_every_solver(right_inverse, solver):
+    change = taken(right_inverse, solver)[0]
+    expected = taken(RIGHT_INVERSES[right_inverse].same_as, solver)[0]
+    assert np.linalg.norm(change - expected) <= 1e-8 * np.linalg.norm(expected)
+
+
 def meets_the_loss(right_inverse, solver):
     """Where the curvature weighs the outputs every solver meets it; elsewhere a loss gives r alone, to one solver."""
     exact = solver.exact and (solver.any_shape or not right_inverse.by_curvature)

@@ -20,6 +20,8 @@ class RightInverseCase:
             them by r up to what the curvature does not see.
         shortest: its step is J^+ r.
         same_as: where all blocks are surjective, the entry whose step it takes by another way.
+        one_block: it moves one block alone, by a long step that only converges from near.
+        slow: it takes long on anything but the smallest problems, and is left out where that matters.
         chunked: features come in chunks, which not every solver takes.
     """
 
@@ -29,6 +31,8 @@ class RightInverseCase:
     by_curvature: bool = False
     shortest: bool = False
     same_as: str | None = None
+    one_block: bool = False
+    slow: bool = False
     chunked: bool = False
 
     def exists_for(self, model: nn.Module) -> bool:
@@ -37,15 +41,20 @@ class RightInverseCase:
 
 RIGHT_INVERSES: dict[str, RightInverseCase] = {
     "reversible": RightInverseCase(Reversible()),
-    "reversible, last block": RightInverseCase(Reversible("last")),
+    "reversible, last block": RightInverseCase(Reversible("last"), one_block=True),
     "reversible, uniform": RightInverseCase(Reversible("uniform"), exact=False, same_as="reversible"),
     "reversible, sum": RightInverseCase(Reversible("sum"), exact=False),
     "reversible, features rebuilt": RightInverseCase(Reversible(keep_features=False), same_as="reversible"),
-    "reversible, in chunks": RightInverseCase(Reversible(chunk_rows=3), same_as="reversible", chunked=True),
+    "reversible, in chunks": RightInverseCase(Reversible(chunk_rows=3), same_as="reversible", slow=True, chunked=True),
     "adjoint": RightInverseCase(Adjoint(), any_module=True),
     "moore-penrose": RightInverseCase(MoorePenrose(), any_module=True, by_curvature=True, shortest=True),
     # Less than any kernel takes: by conjugate gradients on products with J, unless a solver is named.
     "moore-penrose, by products": RightInverseCase(
-        MoorePenrose(memory="100 B"), any_module=True, by_curvature=True, shortest=True, same_as="moore-penrose"
+        MoorePenrose(memory="100 B"),
+        any_module=True,
+        by_curvature=True,
+        shortest=True,
+        same_as="moore-penrose",
+        slow=True,
     ),
 }

@@ -30,16 +30,13 @@ def residuals(optimizer, steps):
     return torch.stack([*seen, optimizer.model(INPUTS).detach() - TARGETS])
 
 
-# Every way to another step that moves the outputs by r, and weights of one's own for these four blocks.
-WAYS = {name: case for name, case in RIGHT_INVERSES.items() if case.exact and case.same_as is None} | {
+# All that move the outputs by r, each by a step of its own, and with weights of one's own for these four blocks.
+DIFFERENT = {name: case for name, case in RIGHT_INVERSES.items() if case.exact and case.same_as is None}
+WAYS = DIFFERENT | {
     "reversible, first block": RightInverseCase(Reversible((1.0, 0.0, 0.0, 0.0))),
     "reversible, weights that sum to one": RightInverseCase(Reversible((0.5, -0.25, 0.25, 0.5))),
 }
-
-
-SPREAD = {name: case for name, case in RIGHT_INVERSES.items() if case.exact and case.same_as is None} | {
-    "reversible, weights of one's own": RightInverseCase(Reversible((0.1, 0.2, 0.3, 0.4))),
-}
+SPREAD = DIFFERENT | {"reversible, all of one sign": RightInverseCase(Reversible((0.1, 0.2, 0.3, 0.4)))}
 
 
 @each("case", SPREAD, lambda case: not case.one_block)

@@ -24,6 +24,8 @@ def pairs(where):
         pytest.param(network, case, id=f"{network}-{name}")
         for network in ADJOINT
         for name, case in ways(network, where).items()
+        # A block that is not surjective takes part in the steps of all blocks, which are then not exact.
+        if case.exact or network != "wide rev mlp, linear first block"
     ]
 
 
@@ -68,8 +70,6 @@ def test_right_inverses_are_different_steps_of_which_one_is_the_shortest(network
 @pytest.mark.parametrize(("network", "case"), pairs(lambda case: case.same_as is not None))
 def test_another_way_to_the_same_step_gives_that_step(network, case):
     model, inputs, targets, _, _ = problem(network)
-    if not case.exact and network == "wide rev mlp, linear first block":
-        pytest.skip("a block that is not surjective takes part in this step and not in the other")
     expected = step(model, RIGHT_INVERSES[case.same_as], inputs, targets)
     assert np.linalg.norm(step(model, case, inputs, targets) - expected) <= 1e-8 * np.linalg.norm(expected)
 

@@ -8,9 +8,10 @@ import torch
 
 import oracles
 import revgn
-from networks import classes, normal, rev_mlp
-from revgn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from networks import normal, rev_mlp
+from revgn.losses import MSELoss
 from revgn.solvers import Cholesky, Eigh
+from tables import LOSSES, each
 
 
 def mlp(width):
@@ -30,15 +31,6 @@ MODULES = {
     "convolutional": convolutional,
     "reversible": lambda: rev_mlp(5, 3, num_blocks=2, hidden_features=12),
 }
-LOSSES = {
-    "mse": (MSELoss(), normal(12, 3, seed=5)),
-    "cross-entropy": (CrossEntropyLoss(), classes(12, 3)),
-    "smoothed": (CrossEntropyLoss(label_smoothing=0.1), classes(12, 3)),
-    "exact cross-entropy": (CrossEntropyLoss("exact"), classes(12, 3)),
-    "damped cross-entropy": (CrossEntropyLoss("exact", damping=0.1), normal(12, 3, seed=5).softmax(-1)),
-    "binary": (BCEWithLogitsLoss(), normal(12, 3, seed=5).sigmoid()),
-    "damped binary": (BCEWithLogitsLoss(damping=0.1), normal(12, 3, seed=5).sigmoid()),
-}
 INPUTS = normal(12, 5)
 
 
@@ -51,9 +43,9 @@ def test_jacobian_is_that_of_autograd(module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_step_is_the_generalised_gauss_newton_step(module, loss):
-    module, (loss, targets) = MODULES[module](), LOSSES[loss]
+@each("case", LOSSES)
+def test_step_is_the_generalised_gauss_newton_step(module, case):
+    module, (loss, targets) = MODULES[module](), case.drawn(12, 3)
     optimizer = revgn.dense.GaussNewton(module, loss)
     step = oracles.flat(module, optimizer.direction(INPUTS, targets))
     outputs = module(INPUTS).detach()

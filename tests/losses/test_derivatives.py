@@ -3,24 +3,14 @@
 import pytest
 import torch
 
-from losses_table import LOSSES
 from networks import normal
+from tables import LOSSES, each
 
-# Curvature that is the Hessian by design: neither taken as the identity, nor without the second derivative of rho.
-HESSIANS = [
-    name
-    for name in LOSSES
-    if name.startswith(("squared", "exact", "binary", "poisson")) or name == "huber, wide"  # every row lies inside
-]
+EVERY_LOSS = each("case", LOSSES)
 
 
-@pytest.fixture(params=LOSSES)
-def name(request):
-    return request.param
-
-
-def problem(name, n=6, d_out=4, scale=2.0):
-    return *LOSSES[name](n, d_out), normal(n, d_out) * scale
+def problem(case, n=6, d_out=4, scale=2.0):
+    return *case.drawn(n, d_out), normal(n, d_out) * scale
 
 
 def dense(curvature, outputs):
@@ -31,44 +21,89 @@ def dense(curvature, outputs):
     )
 
 
-def test_gradient_is_that_of_the_mean_times_the_rows(name):
-    loss, targets, outputs = problem(name)
+@EVERY_LOSS
+def test_gradient_is_that_of_the_mean_times_the_rows(case):
+    loss, targets, outputs = problem(case)
     (expected,) = torch.autograd.grad(loss(outputs.requires_grad_(), targets) * len(outputs), outputs)
     torch.testing.assert_close(loss.gradient(outputs, targets), expected)
 
 
-@pytest.mark.parametrize("name", HESSIANS)
-def test_curvature_is_the_hessian_plus_damping(name):
-    loss, targets, outputs = problem(name)
+@each("case", LOSSES, lambda case: case.curvature == "hessian")
+def test_curvature_is_the_hessian_plus_damping(case):
+    loss, targets, outputs = problem(case)
     whole = torch.func.hessian(loss)(outputs, targets) * len(outputs)  # (n, d_out, n, d_out)
     per_row = torch.stack([whole[i, :, i] for i in range(len(outputs))])
     damping = getattr(loss, "damping", 0.0) * torch.eye(4, dtype=torch.float64)
     torch.testing.assert_close(dense(loss.curvature(outputs, targets), outputs), per_row + damping)
 
 
-def test_curvature_is_symmetric_and_positive_semi_definite(name):
-    loss, targets, outputs = problem(name)
+@EVERY_LOSS
+def test_curvature_is_symmetric_and_positive_semi_definite(case):
+    loss, targets, outputs = problem(case)
     curvature = dense(loss.curvature(outputs, targets), outputs)
     torch.testing.assert_close(curvature, curvature.mT)
     values = torch.linalg.eigvalsh(curvature)
     assert (values[:, 0] >= -1e-14 * values[:, -1]).all()
 
 
-def test_direction_solves_the_curvature_for_the_gradient(name):
-    loss, targets, outputs = problem(name, scale=3.0)
+@EVERY_LOSS
+def test_direction_solves_the_curvature_for_the_gradient(case):
+    loss, targets, outputs = problem(case, scale=3.0)
     curvature = dense(loss.curvature(outputs, targets), outputs)
     expected = torch.linalg.pinv(curvature, hermitian=True) @ loss.gradient(outputs, targets).unsqueeze(-1)
     torch.testing.assert_close(loss.direction(outputs, targets), expected.squeeze(-1), rtol=1e-8, atol=1e-10)
 
 
-def test_a_small_step_along_the_direction_descends(name):
-    loss, targets, outputs = problem(name)
+@each("case", LOSSES, lambda case: case.curvature == "identity")
+def test_a_curvature_that_is_the_identity_is_left_out_and_r_is_the_gradient(case):
+    loss, targets, outputs = problem(case)
+    assert loss.curvature(outputs, targets) is None
+    assert loss.root(outputs, targets) is None
+    assert torch.equal(loss.direction(outputs, targets), loss.gradient(outputs, targets))
+
+
+@each("case", LOSSES, lambda case: case.curvature == "bound")
+def test_a_curvature_that_is_a_bound_is_no_less_than_the_hessian(case):
+    loss, targets, outputs = problem(case)
+    whole = torch.func.hessian(loss)(outputs, targets) * len(outputs)
+    per_row = torch.stack([whole[i, :, i] for i in range(len(outputs))])
+    excess = torch.linalg.eigvalsh(loss.curvature(outputs, targets) - per_row)
+    assert (excess >= -1e-14).all()
+    assert excess.max() > 1e-3
+
+
+@EVERY_LOSS
+def test_the_curvature_has_full_rank_in_every_row_where_the_table_says_so(case):
+    loss, targets, outputs = problem(case)
+    ranks = torch.linalg.matrix_rank(dense(loss.curvature(outputs, targets), outputs), hermitian=True)
+    assert bool((ranks == 4).all()) == case.definite
+
+
+@EVERY_LOSS
+def test_a_loss_lies_above_its_tangents_where_the_table_calls_it_convex(case):
+    loss, targets, outputs = problem(case, 200, scale=4.0)
+    others = normal(200, 4, seed=9) * 4
+    tangent = loss.value(outputs, targets) + (loss.gradient(outputs, targets) * (others - outputs)).sum(1)
+    assert bool((loss.value(others, targets) >= tangent - 1e-12).all()) == case.convex
+
+
+@EVERY_LOSS
+def test_with_fewer_outputs_than_it_needs_a_loss_is_constant_and_with_so_many_it_is_not(case):
+    for d_out in range(1, case.least_outputs + 1):
+        loss, targets, outputs = problem(case, d_out=d_out)
+        assert bool(loss.gradient(outputs, targets).any()) == (d_out == case.least_outputs)
+
+
+@EVERY_LOSS
+def test_a_small_step_along_the_direction_descends(case):
+    loss, targets, outputs = problem(case)
     assert loss(outputs - 1e-4 * loss.direction(outputs, targets), targets) < loss(outputs, targets)
 
 
+@EVERY_LOSS
 @pytest.mark.parametrize("weighed", [False, True])
-def test_root_squares_to_the_weighed_curvature_and_has_full_row_rank(name, weighed):
-    loss, targets, outputs = problem(name)
+def test_root_squares_to_the_weighed_curvature_and_has_full_row_rank(case, weighed):
+    loss, targets, outputs = problem(case)
     weight = normal(6, seed=5).abs() + 0.1 if weighed else None
     root, curvature = loss.root(outputs, targets, weight), loss.curvature(outputs, targets)
     if curvature is None and not weighed:
@@ -81,14 +116,16 @@ def test_root_squares_to_the_weighed_curvature_and_has_full_row_rank(name, weigh
     assert (torch.linalg.matrix_rank(root) == ranks).all()
 
 
-def test_rows_do_not_depend_on_each_other(name):
-    loss, targets, outputs = problem(name)
+@EVERY_LOSS
+def test_rows_do_not_depend_on_each_other(case):
+    loss, targets, outputs = problem(case)
     for method in (loss.value, loss.gradient, loss.direction):
         torch.testing.assert_close(method(outputs, targets)[2:4], method(outputs[2:4], targets[2:4]))
 
 
-def test_nothing_is_written_into_outputs_or_targets(name):
-    loss, targets, outputs = problem(name)
+@EVERY_LOSS
+def test_nothing_is_written_into_outputs_or_targets(case):
+    loss, targets, outputs = problem(case)
     before = outputs.clone(), targets.clone()
     for method in (loss, loss.value, loss.gradient, loss.curvature, loss.direction, loss.root):
         method(outputs, targets)
@@ -96,8 +133,9 @@ def test_nothing_is_written_into_outputs_or_targets(name):
     assert torch.equal(targets, before[1])
 
 
-def test_options_are_in_the_representation(name):
-    loss = LOSSES[name](6, 4)[0]
+@EVERY_LOSS
+def test_options_are_in_the_representation(case):
+    loss = case.make()
     for option in ("damping", "label_smoothing", "scale"):
         if hasattr(loss, option):
             assert f"{option}={getattr(loss, option)}" in repr(loss)

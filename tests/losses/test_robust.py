@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.optimize import least_squares
 
-from losses_table import indices
 from networks import normal
 from revgn.losses import CrossEntropyLoss, MSELoss, Robust
+from tables.losses import indices
 
 NAMES = ("huber", "soft_l1", "cauchy", "tukey")
 

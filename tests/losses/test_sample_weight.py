@@ -6,14 +6,14 @@ import re
 import pytest
 import torch
 
-from losses_table import LOSSES
 from networks import normal
 from revgn.losses import MSELoss
+from tables import LOSSES
 
 
-@pytest.fixture(params=LOSSES)
+@pytest.fixture(params=LOSSES.values(), ids=LOSSES)
 def problem(request):
-    return *LOSSES[request.param](6, 4), normal(6, 4)
+    return *request.param.drawn(6, 4), normal(6, 4)
 
 
 def gradient(loss, outputs, targets, weight=None):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from losses_table import counts, distributions, indices
 from networks import normal
 from revgn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, PoissonNLLLoss
+from tables.losses import counts, distributions, indices
 
 EXTREME = st.lists(st.sampled_from([-1000.0, -88.0, 0.0, 1.0, 88.0, 1000.0]), min_size=3, max_size=3)
 

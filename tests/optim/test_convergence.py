@@ -10,6 +10,8 @@ import oracles
 import revgn
 from networks import normal, rev_mlp
 from revgn.losses import MSELoss
+from revgn.right_inverses import Reversible
+from tables import RIGHT_INVERSES, RightInverseCase, each
 
 INPUTS, TARGETS = normal(24, 16), normal(24, 3, seed=5)
 
@@ -28,9 +30,18 @@ def residuals(optimizer, steps):
     return torch.stack([*seen, optimizer.model(INPUTS).detach() - TARGETS])
 
 
-@pytest.mark.parametrize("block_weights", ["exact", (0.1, 0.2, 0.3, 0.4)])
-def test_newton_steps_converge_quadratically(block_weights):
-    optimizer = revgn.GaussNewton(network(), MSELoss(), lr=1.0, block_weights=block_weights)
+# All that move the outputs by r, each by a step of its own, and with weights of one's own for these four blocks.
+DIFFERENT = {name: case for name, case in RIGHT_INVERSES.items() if case.exact and case.same_as is None}
+WAYS = DIFFERENT | {
+    "reversible, first block": RightInverseCase(Reversible((1.0, 0.0, 0.0, 0.0))),
+    "reversible, weights that sum to one": RightInverseCase(Reversible((0.5, -0.25, 0.25, 0.5))),
+}
+SPREAD = DIFFERENT | {"reversible, all of one sign": RightInverseCase(Reversible((0.1, 0.2, 0.3, 0.4)))}
+
+
+@each("case", SPREAD, lambda case: not case.one_block)
+def test_newton_steps_converge_quadratically(case):
+    optimizer = revgn.GaussNewton(network(), MSELoss(), lr=1.0, right_inverse=case.right_inverse)
     sizes = residuals(optimizer, 8).norm(dim=(1, 2)).numpy()
     assert sizes[-1] < 1e-12
     # e' = C e^2: the slope of log e' over log e, where the sequence is in its basin and above rounding.
@@ -40,25 +51,10 @@ def test_newton_steps_converge_quadratically(block_weights):
     assert order >= 1.8
 
 
-def trajectory(rate, make):
-    """Residuals at times 0.4, 0.8, ... 1.6 of the flow, by steps of size `rate`."""
-    stride = round(0.4 / rate)
-    return residuals(make(network(), rate), 4 * stride)[stride::stride]
-
-
-def by_weights(block_weights):
-    return lambda model, rate: revgn.GaussNewton(model, MSELoss(), lr=rate, block_weights=block_weights)
-
-
-RIGHT_INVERSES = [
-    by_weights("exact"),
-    by_weights("last"),
-    by_weights((1.0, 0.0, 0.0, 0.0)),
-    by_weights((0.5, -0.25, 0.25, 0.5)),
-    lambda model, rate: revgn.GaussNewton(model, MSELoss(), lr=rate, right_inverse="adjoint"),
-    lambda model, rate: revgn.GaussNewton(model, MSELoss(), lr=rate, right_inverse="moore-penrose"),
-    lambda model, rate: revgn.dense.GaussNewton(model, MSELoss(), lr=rate),
-]
+def trajectory(optimizer):
+    """Residuals at times 0.4, 0.8, ... 1.6 of the flow, by steps of the optimizer's size."""
+    stride = round(0.4 / optimizer.param_groups[0]["lr"])
+    return residuals(optimizer, 4 * stride)[stride::stride]
 
 
 @pytest.mark.nightly
@@ -67,7 +63,8 @@ def test_all_right_inverses_follow_one_trajectory_up_to_order_lr():
     rates = [0.2 / 2**k for k in range(5)]
     gaps = []
     for rate in rates:
-        paths = [trajectory(rate, make) for make in RIGHT_INVERSES]
+        ways = [revgn.GaussNewton(network(), MSELoss(), rate, right_inverse=way.right_inverse) for way in WAYS.values()]
+        paths = [trajectory(way) for way in (*ways, revgn.dense.GaussNewton(network(), MSELoss(), rate))]
         gaps.append(max((a - b).norm(dim=(1, 2)).max().item() for a in paths for b in paths))
     slope = np.polyfit(np.log(rates), np.log(gaps), 1)[0]
     assert 0.9 <= slope <= 1.1
@@ -76,7 +73,7 @@ def test_all_right_inverses_follow_one_trajectory_up_to_order_lr():
 
 def test_right_inverses_differ_as_steps():
     model = network()
-    # "moore-penrose" is the dense step by another way.
-    steps = [oracles.flat(model, make(model, 1.0).direction(INPUTS, TARGETS)) for make in RIGHT_INVERSES[:-1]]
+    ways = [revgn.GaussNewton(model, MSELoss(), right_inverse=way.right_inverse) for way in WAYS.values()]
+    steps = [oracles.flat(model, way.direction(INPUTS, TARGETS)) for way in ways]
     for first, second in itertools.combinations(steps, 2):
         assert np.linalg.norm(first - second) > 0.1 * np.linalg.norm(second)

@@ -8,19 +8,14 @@ import torch
 
 import oracles
 import revgn
-from networks import classes, normal, rev_mlp
-from revgn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from networks import normal, rev_mlp
+from revgn.losses import MSELoss
+from tables import LOSSES, RIGHT_INVERSES, SOLVERS, SolverCase, each
 
-RIGHT_INVERSES = ("reversible", "adjoint", "moore-penrose")
-EVERY_RIGHT_INVERSE = pytest.mark.parametrize("right_inverse", RIGHT_INVERSES)
+EVERY_RIGHT_INVERSE = each("right_inverse", RIGHT_INVERSES)
+QUICK = each("right_inverse", RIGHT_INVERSES, lambda case: not case.slow)
 INPUTS, TARGETS = normal(20, 16), normal(20, 3, seed=5)
 WEIGHTS = normal(20, seed=7).abs() + 0.1
-LOSSES = {
-    "mse": (MSELoss(), TARGETS),
-    "cross-entropy": (CrossEntropyLoss(), classes(20, 3)),
-    "exact cross-entropy": (CrossEntropyLoss("exact", damping=0.1), classes(20, 3)),
-    "binary": (BCEWithLogitsLoss(), TARGETS.sigmoid()),
-}
 
 
 def optimizer(model=None, loss=None, **options):
@@ -37,26 +32,26 @@ def close(first, second, rtol):
     assert np.linalg.norm(first - second) <= rtol * np.linalg.norm(second)
 
 
-@EVERY_RIGHT_INVERSE
-@pytest.mark.parametrize("loss", LOSSES)
-def test_weights_change_nothing_of_an_exact_step_but_the_loss(loss, right_inverse):
-    loss, targets = LOSSES[loss]
-    opt = optimizer(loss=loss, right_inverse=right_inverse, lr=0.5)
-    steps = [oracles.flat(opt.model, opt.direction(INPUTS, targets, weight)) for weight in (None, WEIGHTS)]
+@each("right_inverse", RIGHT_INVERSES, lambda case: case.exact and case.same_as is None and not case.one_block)
+@each("case", LOSSES)
+def test_weights_change_nothing_of_an_exact_step_but_the_loss(case, right_inverse):
+    loss, targets = case.drawn(20, 3)
+    opt = optimizer(loss=loss, right_inverse=right_inverse.right_inverse, lr=0.5)
+    plain = oracles.flat(opt.model, opt.direction(INPUTS, targets))
     report = opt.backward(INPUTS, targets, WEIGHTS)
-    assert report.exact
+    close(oracles.flat(opt.model, {name: p.grad for name, p in opt.model.named_parameters()}), plain, 1e-7)
     assert report.loss == pytest.approx(loss(report.outputs, targets, WEIGHTS).item(), rel=1e-12)
-    half = report.outputs - 0.5 * loss.direction(report.outputs, targets)
-    assert report.predicted_loss == pytest.approx(loss(half, targets, WEIGHTS).item(), rel=1e-8)
-    if right_inverse != "moore-penrose" or isinstance(loss, MSELoss):
-        close(steps[1], steps[0], 1e-7)
+    if case.definite or not right_inverse.by_curvature:
+        assert report.exact
+        half = report.outputs - 0.5 * loss.direction(report.outputs, targets)
+        assert report.predicted_loss == pytest.approx(loss(half, targets, WEIGHTS).item(), rel=1e-8)
 
 
-@EVERY_RIGHT_INVERSE
+@QUICK
 @pytest.mark.parametrize("hidden_features", [12, 64])
 @pytest.mark.filterwarnings("ignore:no block is surjective", "ignore:no affine layer is surjective")
 def test_rows_of_weight_zero_are_left_out(hidden_features, right_inverse):
-    opt = optimizer(rev_mlp(hidden_features=hidden_features), right_inverse=right_inverse)
+    opt = optimizer(rev_mlp(hidden_features=hidden_features), right_inverse=right_inverse.right_inverse)
     weights = WEIGHTS.clone()
     weights[[0, 3, 19]] = 0
     kept = weights > 0
@@ -68,11 +63,11 @@ def test_rows_of_weight_zero_are_left_out(hidden_features, right_inverse):
     assert first.exact == second.exact
 
 
-@pytest.mark.parametrize("solver", [None, revgn.solvers.SVD(), revgn.solvers.Cholesky()])
+@each("case", {"its own": SolverCase(None)} | SOLVERS, lambda case: case.pseudo_inverse and case.whole_jacobian)
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_a_least_squares_step_is_numpys_with_weighed_rows(scale, solver):
+def test_a_least_squares_step_is_numpys_with_weighed_rows(scale, case):
     model = narrow()
-    opt = optimizer(model, right_inverse="moore-penrose", solver=solver)
+    opt = optimizer(model, right_inverse="moore-penrose", solver=case.solver)
     step = oracles.flat(model, opt.direction(INPUTS, TARGETS, scale * WEIGHTS))
     j, r = oracles.jacobian(model, INPUTS), (model(INPUTS) - TARGETS).detach().numpy().ravel()
     assert j.shape[0] > j.shape[1]
@@ -83,12 +78,12 @@ def test_a_least_squares_step_is_numpys_with_weighed_rows(scale, solver):
     assert np.linalg.norm(step - plain) > 1e-3 * np.linalg.norm(plain)
 
 
-@EVERY_RIGHT_INVERSE
+@QUICK
 @pytest.mark.filterwarnings("ignore:no block is surjective", "ignore:no affine layer is surjective")
 @pytest.mark.parametrize("scale", [1e-300, 1e-3, 7.0, 1e300])
 @pytest.mark.parametrize("hidden_features", [12, 64])
 def test_the_scale_of_weights_does_not_matter(hidden_features, scale, right_inverse):
-    opt = optimizer(rev_mlp(hidden_features=hidden_features), right_inverse=right_inverse)
+    opt = optimizer(rev_mlp(hidden_features=hidden_features), right_inverse=right_inverse.right_inverse)
     first = oracles.flat(opt.model, opt.direction(INPUTS, TARGETS, WEIGHTS))
     close(oracles.flat(opt.model, opt.direction(INPUTS, TARGETS, scale * WEIGHTS)), first, 1e-7)
 
@@ -126,9 +121,21 @@ BAD_WEIGHTS = {
 @pytest.mark.parametrize("case", BAD_WEIGHTS)
 def test_bad_weights_are_refused_and_nothing_changes(case, right_inverse):
     weights, error, message = BAD_WEIGHTS[case]
-    opt = optimizer(right_inverse=right_inverse)
+    opt = optimizer(right_inverse=right_inverse.right_inverse)
     before = [p.detach().clone() for p in opt.model.parameters()]
     with pytest.raises(error, match=message):
         opt.backward(INPUTS, TARGETS, weights)
     assert all(p.grad is None for p in opt.model.parameters())
     assert all(torch.equal(p, q) for p, q in zip(opt.model.parameters(), before, strict=True))
+
+
+@pytest.mark.xfail(raises=ValueError, strict=True, reason="weighed rows ask features in chunks for all of themselves")
+@each("right_inverse", RIGHT_INVERSES, lambda case: case.chunked)
+@pytest.mark.filterwarnings("ignore:no block is surjective")
+def test_weights_reach_features_in_chunks_that_are_fewer_than_the_rows(right_inverse):
+    network = rev_mlp(hidden_features=12)
+    ours, whole = (
+        optimizer(network, right_inverse=each).direction(INPUTS, TARGETS, WEIGHTS)
+        for each in (right_inverse.right_inverse, RIGHT_INVERSES[right_inverse.same_as].right_inverse)
+    )
+    close(oracles.flat(network, ours), oracles.flat(network, whole), 1e-7)

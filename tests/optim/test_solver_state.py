@@ -1,39 +1,16 @@
 """Solvers that remember: the optimizer keeps, saves and restores what they know of each layer."""
 
 import io
-from dataclasses import dataclass
 
 import torch
 
 import revgn
 from networks import normal, rev_mlp
 from revgn.losses import MSELoss
-from revgn.solvers import Cholesky, Factor, Solution, Solver
+from tables import SOLVERS, each
+from tables.solvers import Running
 
 INPUTS, TARGETS = normal(20, 16).float(), normal(20, 3, seed=5).float()
-
-
-@dataclass(frozen=True)
-class Running(Solver):
-    """Solves with a running mean of Gram matrices, kept in float64 for float32 features."""
-
-    remembers = True
-
-    def factor_map(self, map, state):
-        gram = torch.tril(map.gram()) + torch.tril(map.gram(), -1).mT
-        before = state.get("gram", gram)
-        state["gram"] = 0.5 * (before + gram)
-        return RunningFactor(map, self, state["gram"])
-
-
-class RunningFactor(Factor):
-    def __init__(self, map, solver, gram):
-        super().__init__(map, solver)
-        self.gram = gram
-
-    def invert(self, target, damping):
-        x = self.map.adjoint(torch.linalg.solve(self.gram, target.double()).to(target.dtype))
-        return Solution(x, None, self.map, target)
 
 
 def optimizer(seed=0):
@@ -58,10 +35,11 @@ def test_each_layer_has_a_memory_of_its_own_beside_torchs():
     assert "momentum_buffer" in opt.state[opt.model.blocks[0].f.linear.weight]
 
 
-def test_a_solver_that_remembers_nothing_keeps_nothing():
-    opt = revgn.GaussNewton(rev_mlp(), MSELoss(), solver=Cholesky())
+@each("case", SOLVERS)
+def test_solvers_that_remember_have_memory_and_others_have_none(case):
+    opt = revgn.GaussNewton(rev_mlp(), MSELoss(), solver=case.solver, block_weights="uniform")
     opt.backward(INPUTS.double(), TARGETS.double())
-    assert not any("solver" in state for state in opt.state.values())
+    assert any("solver" in state for state in opt.state.values()) == case.solver.remembers
 
 
 def test_what_was_remembered_is_saved_and_restored_in_its_own_precision():

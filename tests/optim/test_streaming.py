@@ -9,35 +9,34 @@ import revgn
 from memory import PeakMemory
 from networks import normal, rev_mlp
 from revgn.losses import MSELoss
-from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Randomized
+from revgn.solvers import Randomized
+from tables import SOLVERS, each
 
-SOLVERS = [Cholesky(), Eigh(1e-3), CG(), Randomized(rtol=1e-6)]
 
-
-@pytest.mark.parametrize("solver", SOLVERS)
+@each("case", SOLVERS, lambda case: case.takes_chunks and case.pseudo_inverse)
 @pytest.mark.parametrize("keep_features", [True, False])
 @pytest.mark.parametrize("first_activation", ["identity", "relu"])
 @pytest.mark.parametrize(("rows", "chunk_rows"), [(40, 16), (40, 1), (40, 64), (150, 32)])
-def test_streamed_step_is_the_step(rows, chunk_rows, first_activation, keep_features, solver):
+def test_streamed_step_is_the_step(rows, chunk_rows, first_activation, keep_features, case):
     network = rev_mlp(48, 3, hidden_features=100, activation="relu", first_activation=first_activation)
     inputs, targets = normal(rows, 48), normal(rows, 3, seed=1)
-    options = {"solver": solver, "block_weights": "uniform", "keep_features": keep_features}
+    options = {"solver": case.solver, "block_weights": "uniform", "keep_features": keep_features}
     whole = revgn.GaussNewton(network, MSELoss(), **options).direction(inputs, targets)
     streamed = revgn.GaussNewton(network, MSELoss(), chunk_rows=chunk_rows, **options).direction(inputs, targets)
     for name, step in whole.items():
         assert torch.linalg.norm(streamed[name] - step) <= 1e-6 * torch.linalg.norm(step)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@each("case", SOLVERS, lambda case: case.takes_chunks and case.pseudo_inverse)
 @pytest.mark.parametrize("rows", [256, pytest.param(1024, marks=pytest.mark.nightly)])
-def test_nothing_larger_than_a_chunk_by_h_is_held(rows, solver):
+def test_nothing_larger_than_a_chunk_by_h_is_held(rows, case):
     """Gram matrices are n x n, and the directions that Randomized keeps are not features."""
     h, chunk = 4096, 32
     network = rev_mlp(32, 2, hidden_features=h, num_blocks=4, activation="relu", dtype=torch.float32, init_std=1e-3)
     inputs, targets = normal(rows, 32, dtype=torch.float32), normal(rows, 2, seed=1, dtype=torch.float32)
-    optimizer = revgn.GaussNewton(network, MSELoss(), solver=solver, block_weights="last", chunk_rows=chunk)
+    optimizer = revgn.GaussNewton(network, MSELoss(), solver=case.solver, block_weights="last", chunk_rows=chunk)
     gram = rows * rows * 8
-    directions = 1024 * (h + 1) * 4 if isinstance(solver, Randomized) else 0  # as many as it keeps
+    directions = 1024 * (h + 1) * 4 if isinstance(case.solver, Randomized) else 0  # as many as it keeps
     with PeakMemory() as memory:
         optimizer.backward(inputs, targets)
     assert max(memory.sizes) <= max(chunk * h * 4, gram, directions)
@@ -54,10 +53,10 @@ def test_streaming_serves_training():
     assert report.loss < 1e-20
 
 
-@pytest.mark.parametrize("solver", [SVD(), QR()])
-def test_solvers_that_factor_the_features_refuse_chunks(solver):
+@each("case", SOLVERS, lambda case: not case.takes_chunks)
+def test_solvers_that_factor_the_features_refuse_chunks(case):
     network = rev_mlp(12, 3, hidden_features=100)
-    optimizer = revgn.GaussNewton(network, MSELoss(), solver=solver, chunk_rows=16)
+    optimizer = revgn.GaussNewton(network, MSELoss(), solver=case.solver, chunk_rows=16)
     message = "the features of 40 rows come in 3 chunks, but this solver factors them as a whole; use Cholesky, Eigh"
     with pytest.raises(ValueError, match=re.escape(message)):
         optimizer.backward(normal(40, 12), normal(40, 3, seed=1))

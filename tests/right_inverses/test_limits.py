@@ -12,6 +12,10 @@ import revgn
 from networks import classes, normal, rev_mlp
 from revgn.losses import CrossEntropyLoss, MSELoss
 from revgn.right_inverses import MoorePenrose
+from revgn.solvers.kernel_cg import KernelCG
+from tables import RIGHT_INVERSES, each
+
+OF_ANY_MODULE = each("case", RIGHT_INVERSES, lambda case: case.any_module)
 
 INPUTS, TARGETS = normal(20, 5), normal(20, 3, seed=5)
 
@@ -89,19 +93,28 @@ def test_a_zero_jacobian_gives_no_step_and_a_whole_defect():
     assert not report.exact
 
 
-@pytest.mark.parametrize("right_inverse", ["moore-penrose", "adjoint"])
-def test_repeated_rows_with_other_targets_give_the_least_squares_step(right_inverse):
+@each("case", RIGHT_INVERSES, lambda case: case.any_module and case.same_as is None)
+def test_repeated_rows_with_other_targets_give_the_least_squares_step(case):
     model, inputs = mlp(30), torch.cat([INPUTS[:10], INPUTS[:10]])
-    if right_inverse == "adjoint":
+    if not case.shortest:
         with pytest.warns(UserWarning, match="surjective"):
-            _, report = step(model, right_inverse, inputs=inputs)
+            _, report = step(model, case.right_inverse, inputs=inputs)
     else:
-        ours, report = step(model, right_inverse, inputs=inputs)
+        ours, report = step(model, case.right_inverse, inputs=inputs)
         r = (model(inputs) - TARGETS).detach().numpy().ravel()
         expected = np.linalg.pinv(oracles.jacobian(model, inputs), rcond=1e-7) @ r
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7 * np.abs(expected).max())
     assert not report.exact
     assert report.defect > 0.1
+
+
+@pytest.mark.xfail(strict=True, reason="conjugate gradients on products diverge where no change meets the equation")
+def test_repeated_rows_with_other_targets_give_the_least_squares_step_by_products_too():
+    model, inputs = mlp(8), torch.cat([INPUTS[:10], INPUTS[:10]])
+    ours, report = step(model, MoorePenrose(), inputs=inputs, solver=KernelCG(held=False, max_iterations=100))
+    assert not report.exact
+    expected, _ = step(model, MoorePenrose(), inputs=inputs)
+    assert np.linalg.norm(ours - expected) <= 1e-4 * np.linalg.norm(expected)
 
 
 def test_outputs_that_ignore_the_inputs_move_together():
@@ -118,9 +131,9 @@ def test_outputs_that_ignore_the_inputs_move_together():
     assert not report.exact
 
 
-@pytest.mark.parametrize("right_inverse", ["moore-penrose", "adjoint"])
-def test_a_plain_network_is_fitted_in_a_few_steps(right_inverse):
-    optimizer = revgn.GaussNewton(mlp(40), MSELoss(), right_inverse=right_inverse)
+@OF_ANY_MODULE
+def test_a_plain_network_is_fitted_in_a_few_steps(case):
+    optimizer = revgn.GaussNewton(mlp(40), MSELoss(), right_inverse=case.right_inverse)
     for _ in range(10):
         report = optimizer.backward(INPUTS, 0.3 * TARGETS)
         optimizer.step()

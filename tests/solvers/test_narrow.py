@@ -8,7 +8,10 @@ from memory import PeakMemory
 from networks import normal
 from revgn.linear import Features
 from revgn.nn import RandomFeatures
-from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Randomized
+from revgn.solvers import SVD, Eigh
+from tables import SOLVERS, each
+
+PSEUDO_INVERSE = each("case", SOLVERS, lambda case: case.pseudo_inverse)
 
 
 def linear_features(n, k, h, bias, dtype=torch.float64):
@@ -20,16 +23,13 @@ def linear_features(n, k, h, bias, dtype=torch.float64):
     return dense, Features.of(dense, bias=bias, product=features.product(z))
 
 
-SOLVERS = [SVD(), Eigh(), Cholesky(), QR(), CG(), Randomized(rtol=1e-9)]
-
-
-@pytest.mark.parametrize("solver", SOLVERS)
+@PSEUDO_INVERSE
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("n", "k", "h"), [(40, 9, 70), (40, 9, 20), (40, 39, 70), (40, 45, 70), (40, 9, 8)])
-def test_factored_features_get_the_solution_of_the_dense_ones(solver, n, k, h, bias):
+def test_factored_features_get_the_solution_of_the_dense_ones(case, n, k, h, bias):
     features, map = linear_features(n, k, h, bias)
     target = normal(n, 6, seed=1)
-    solution = solver.factor(map).solve(target)
+    solution = case.solver.factor(map).solve(target)
     dense = np.hstack([features.numpy(), np.ones((n, 1))]) if bias else features.numpy()
     expected = np.linalg.pinv(dense, rcond=1e-11) @ target.numpy()
     ours = solution.delta.numpy() if not bias else np.vstack([solution.delta.numpy(), solution.bias.numpy()])
@@ -57,10 +57,10 @@ def test_nothing_of_the_size_of_a_gram_matrix_of_the_rows_is_made():
     assert max(memory.sizes) < 8 * n * n / 4
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@PSEUDO_INVERSE
 @pytest.mark.parametrize("bias", [False, True])
-def test_damping_is_relative_to_the_same_gram_matrix(solver, bias):
+def test_damping_is_relative_to_the_same_gram_matrix(case, bias):
     features, map = linear_features(40, 9, 70, bias)
     target = normal(40, 6, seed=1)
     expected = SVD().factor(Features.of(features, bias=bias)).solve(target, 0.1)
-    torch.testing.assert_close(solver.factor(map).solve(target, 0.1).delta, expected.delta, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(case.solver.factor(map).solve(target, 0.1).delta, expected.delta, rtol=1e-6, atol=1e-8)

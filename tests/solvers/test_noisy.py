@@ -65,11 +65,6 @@ def test_noise_of_two_problems_is_independent(seed, factor):
     assert abs(torch.corrcoef(torch.stack([noise.flatten() for noise in noises]))[0, 1]) < 0.06
 
 
-def test_single_precision_stays_single():
-    solution = Noisy(0.1)(normal(20, 50).float(), normal(20, 4, seed=1).float(), bias=True)
-    assert solution.delta.dtype == solution.bias.dtype == torch.float32
-
-
 BAD = [
     (lambda: Noisy(-0.1), "std must be finite and not negative, got -0.1"),
     (lambda: Noisy(math.inf), "std must be finite and not negative, got inf"),

@@ -7,10 +7,14 @@ import torch
 
 from networks import normal
 from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Randomized
+from tables import SOLVERS, each
 
-EXACT = [SVD(), Eigh(), Cholesky(), QR(), CG(), Randomized(rtol=1e-5)]
+EVERY_SOLVER = each("case", SOLVERS)
+EXACT = each("case", SOLVERS, lambda case: case.exact)
+PSEUDO_INVERSE = each("case", SOLVERS, lambda case: case.pseudo_inverse)
 # rows, features: fewer rows than features, as many, more, and single ones.
-WELL_POSED = [(20, 50), (20, 20), (20, 19), (50, 20), (1, 5), (5, 1), (1, 1)]
+WIDE = [(20, 50), (20, 20), (1, 5), (1, 1)]
+TALL = [(20, 19), (50, 20), (5, 1)]
 DEFICIENT = [(20, 50, 8), (50, 20, 8), (20, 20, 1)]
 
 
@@ -25,39 +29,49 @@ def stacked(solution):
     return delta if solution.bias is None else np.vstack([delta, solution.bias.double().numpy()])
 
 
-@pytest.mark.parametrize("solver", EXACT)
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 2e-3), (torch.float64, 1e-9)])
-@pytest.mark.parametrize(("n", "h"), WELL_POSED)
-def test_solution_is_the_pseudo_inverse_times_the_target(solver, n, h, bias, dtype, rtol):
-    features, target, dense = problem(n, h, bias=bias, dtype=dtype)
-    solution = solver(features, target, bias=bias)
-    expected = np.linalg.pinv(dense) @ target.double().numpy()
+def assert_pseudo_inverse(case, features, target, dense, rank, rtol):
+    bias = dense.shape[1] > features.shape[1]
+    solution = case.solver(features, target, bias=bias)
+    expected = np.linalg.pinv(dense, rcond=1e-5) @ target.double().numpy()
     assert np.linalg.norm(stacked(solution) - expected) <= rtol * np.linalg.norm(expected)
-    assert solution.rank == (None if isinstance(solver, CG) else min(dense.shape))
-    assert solution.delta.dtype == dtype
+    assert solution.rank == (rank if case.measures_rank else None)
+    assert solution.delta.dtype == target.dtype
     assert (solution.bias is not None) == bias
+    return solution
 
 
-@pytest.mark.parametrize("solver", EXACT)
+@EXACT
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "h"), WIDE)
+def test_solution_is_the_pseudo_inverse_times_the_target(case, n, h, bias, dtype):
+    features, target, dense = problem(n, h, bias=bias, dtype=dtype)
+    assert_pseudo_inverse(case, features, target, dense, n, case.tolerance[dtype])
+
+
+@PSEUDO_INVERSE
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "h"), TALL)
+def test_with_more_rows_than_features_it_is_the_least_squares_solution(case, n, h, bias, dtype):
+    features, target, dense = problem(n, h, bias=bias, dtype=dtype)
+    assert_pseudo_inverse(case, features, target, dense, h + bias, case.tolerance[dtype])
+
+
+@PSEUDO_INVERSE
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-3), (torch.float64, 1e-8)])
 @pytest.mark.parametrize(("n", "h", "rank"), DEFICIENT)
-def test_features_that_lost_rank_get_the_least_norm_least_squares_solution(solver, n, h, rank, bias, dtype, rtol):
+def test_features_that_lost_rank_get_the_least_norm_least_squares_solution(case, n, h, rank, bias, dtype, rtol):
     features, target, dense = problem(n, h, rank=rank, bias=bias, dtype=dtype)
-    solution = solver(features, target, bias=bias)
-    expected = np.linalg.pinv(dense, rcond=1e-5) @ target.double().numpy()
-    assert np.linalg.norm(stacked(solution) - expected) <= rtol * np.linalg.norm(expected)
-    # CG searches directions, more of them than there are: it does not measure the rank.
-    assert solution.rank == (None if isinstance(solver, CG) else rank + bias)
-    assert not solution.exact
+    assert not assert_pseudo_inverse(case, features, target, dense, rank + bias, rtol).exact
 
 
-@pytest.mark.parametrize("solver", EXACT)
+@EXACT
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_every_exact_solver_is_exact_on_well_posed_features(solver, dtype):
+def test_every_exact_solver_is_exact_on_well_posed_features(case, dtype):
     features = normal(200, 40).mul(3).matmul(normal(40, 1000, seed=3)).relu().to(dtype)
-    solution = solver(features, normal(200, 30, seed=1).to(dtype), bias=True)
+    solution = case.solver(features, normal(200, 30, seed=1).to(dtype), bias=True)
     assert solution.exact
     assert solution.defect <= {torch.float32: 1e-3, torch.float64: 1e-11}[dtype]
 
@@ -85,9 +99,9 @@ def test_probed_defect_is_unbiased():
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.1)
 
 
-@pytest.mark.parametrize("solver", EXACT)
-def test_zero_target_moves_nothing(solver):
-    solution = solver(normal(5, 9), torch.zeros(5, 3, dtype=torch.float64))
+@EVERY_SOLVER
+def test_zero_target_moves_nothing(case):
+    solution = case.solver(normal(5, 9), torch.zeros(5, 3, dtype=torch.float64))
     assert solution.delta.count_nonzero() == 0
     assert solution.defect == 0.0
 
@@ -110,13 +124,13 @@ def test_svd_drops_singular_values_below_the_absolute_tolerance():
     assert SVD(rtol=0.1, atol=1e-3)(features, normal(3, 2)).rank == 1
 
 
-@pytest.mark.parametrize("solver", [Cholesky(damping=0.1), CG(tol=1e-13, damping=0.1)])
+@each("case", SOLVERS, lambda case: case.damping)
 @pytest.mark.parametrize(("n", "h"), [(20, 50), (50, 20)])
-def test_damped_solvers_give_the_ridge_solution(n, h, solver):
+def test_damped_solvers_give_the_ridge_solution(n, h, case):
     features, target, dense = problem(n, h, bias=True)
-    solution = solver(features, target, bias=True)
+    solution = case.solver(features, target, bias=True)
     gram = dense @ dense.T if dense.shape[1] >= n else dense.T @ dense
-    ridge = 0.1 * np.diag(gram).mean()
+    ridge = case.damping * np.diag(gram).mean()
     expected = np.linalg.solve(dense.T @ dense + ridge * np.eye(dense.shape[1]), dense.T @ target.numpy())
     np.testing.assert_allclose(stacked(solution), expected, rtol=1e-9, atol=1e-12)
 
@@ -132,21 +146,27 @@ def test_refinement_recovers_what_the_gram_matrix_lost():
     assert Cholesky(refinements=8)(features, target).exact
 
 
+REPEATED = {name: case.solver for name, case in SOLVERS.items() if case.pseudo_inverse} | {
+    "cholesky, damped by nothing much": Cholesky(1e-30),
+    "cholesky, damped a little": Cholesky(1e-3),
+}
+
+
+@each("solver", REPEATED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_matrix_of_one_repeated_row_ends_in_a_finite_least_squares_solution(dtype):
+def test_a_matrix_of_one_repeated_row_ends_in_a_finite_least_squares_solution(dtype, solver):
     features, target = torch.ones(6, 10, dtype=dtype), normal(6, 2).to(dtype)
-    for solver in (*EXACT, Cholesky(1e-30), Cholesky(1e-3)):
-        solution = solver(features, target)
-        expected = target.mean(0).expand(6, 2)
-        torch.testing.assert_close(solution.moved, expected, rtol=2e-2, atol=1e-4)
+    solution = solver(features, target)
+    expected = target.mean(0).expand(6, 2)
+    torch.testing.assert_close(solution.moved, expected, rtol=2e-2, atol=1e-4)
 
 
-def test_zero_features_give_a_zero_step():
-    for solver in EXACT:
-        solution = solver(torch.zeros(4, 6), normal(4, 2).float())
-        assert solution.delta.count_nonzero() == 0
-        assert solution.rank == (None if isinstance(solver, CG) else 0)
-        assert solution.defect == pytest.approx(1.0)
+@each("case", SOLVERS, lambda case: case.any_shape)
+def test_zero_features_give_a_zero_step(case):
+    solution = case.solver(torch.zeros(4, 6), normal(4, 2).float())
+    assert solution.delta.count_nonzero() == 0
+    assert solution.rank == (0 if case.measures_rank else None)
+    assert solution.defect == pytest.approx(1.0)
 
 
 class TestLadder:
@@ -209,10 +229,10 @@ def test_bad_problems_are_refused(features, target, error, message):
         Cholesky()(features, target)
 
 
-@pytest.mark.parametrize("solver", EXACT)
-def test_no_solver_carries_nan_on(solver):
+@EVERY_SOLVER
+def test_no_solver_carries_nan_on(case):
     with pytest.raises(FloatingPointError, match="the features hold NaN or infinity"):
-        solver(NAN, normal(4, 2).float())
+        case.solver(NAN, normal(4, 2).float())
 
 
 BAD_OPTIONS = [

@@ -12,10 +12,10 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 from networks import normal
 from revgn.linear import Features
-from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Noisy, Randomized
+from tables import SOLVERS, each
 
-SOLVERS = [SVD(), Eigh(), Cholesky(), QR(), CG(tol=1e-13), Randomized(rtol=1e-9), Noisy(std=0.0)]
-EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+OF_ANY_SHAPE = each("case", SOLVERS, lambda case: case.any_shape)
+PSEUDO_INVERSE = each("case", SOLVERS, lambda case: case.pseudo_inverse)
 SHAPES = [(20, 50), (50, 20), (20, 20)]
 
 
@@ -37,12 +37,12 @@ def dense_of(features, bias):
     return np.hstack([dense, np.ones((len(dense), 1))]) if bias else dense
 
 
-@EVERY_SOLVER
+@PSEUDO_INVERSE
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_one_factor_answers_every_target_at_every_damping(solver, shape, bias):
+def test_one_factor_answers_every_target_at_every_damping(case, shape, bias):
     features = normal(*shape)
-    factor = solver.factor(Features.of(features, bias=bias))
+    factor = case.solver.factor(Features.of(features, bias=bias))
     for seed, columns in ((1, 3), (2, 12)):
         target = normal(shape[0], columns, seed=seed)
         for damping in (0, 0.1, 10.0, 0.0):
@@ -51,57 +51,56 @@ def test_one_factor_answers_every_target_at_every_damping(solver, shape, bias):
             assert error <= 1e-8 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("solver", [Cholesky(0.3), CG(tol=1e-13, damping=0.3)])
+@each("case", SOLVERS, lambda case: case.damping)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_without_a_damping_of_its_own_a_solve_takes_the_solvers(solver, shape):
+def test_without_a_damping_of_its_own_a_solve_takes_the_solvers(case, shape):
     features, target = normal(*shape), normal(shape[0], 4, seed=1)
-    factor = solver.factor(Features.of(features))
-    for damping, expected in ((None, 0.3), (0.0, 0.0), (2.0, 2.0), (None, 0.3)):
+    factor = case.solver.factor(Features.of(features))
+    for damping, expected in ((None, case.damping), (0.0, 0.0), (2.0, 2.0), (None, case.damping)):
         wanted = ridge(features.numpy(), target.numpy(), expected)
         np.testing.assert_allclose(stacked(factor.solve(target, damping)), wanted, rtol=1e-7, atol=1e-8)
 
 
-@EVERY_SOLVER
+@OF_ANY_SHAPE
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_called_on_features_a_solver_factors_and_solves(solver, shape, bias):
+def test_called_on_features_a_solver_factors_and_solves(case, shape, bias):
     features, target = normal(*shape), normal(shape[0], 4, seed=1)
-    called = solver(features, target, bias=bias)
-    solved = solver.factor(Features.of(features, bias=bias)).solve(target)
+    called = case.solver(features, target, bias=bias)
+    solved = case.solver.factor(Features.of(features, bias=bias)).solve(target)
     np.testing.assert_array_equal(stacked(called), stacked(solved))
 
 
-@pytest.mark.parametrize("solver", [Cholesky(), Eigh()], ids=["Cholesky", "Eigh"])
+@each("case", SOLVERS, lambda case: case.by_gram)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_another_damping_or_target_forms_no_new_gram_matrix(solver, shape, monkeypatch):
+def test_another_damping_or_target_forms_no_new_gram_matrix(case, shape, monkeypatch):
     formed = []
     for name in ("gram", "column_gram"):
         method = getattr(Features, name)
         monkeypatch.setattr(Features, name, lambda *args, _method=method: formed.append(1) or _method(*args))
-    factor = solver.factor(Features.of(normal(*shape)))
+    factor = case.solver.factor(Features.of(normal(*shape)))
     for damping in (0.0, 0.1, 10.0, 1e-3, 0.1):
         factor.solve(normal(shape[0], 3, seed=1), damping)
         factor.solve(normal(shape[0], 2, seed=2), damping)
     assert len(formed) == 1
 
 
-@EVERY_SOLVER
-def test_a_damping_that_is_none_is_refused(solver):
-    factor = solver.factor(Features.of(normal(4, 6)))
+@each("case", SOLVERS)
+def test_a_damping_that_is_none_is_refused(case):
+    factor = case.solver.factor(Features.of(normal(4, 6)))
     with pytest.raises(ValueError, match=re.escape("damping must be finite and not negative, got -0.1")):
         factor.solve(normal(4, 2), -0.1)
 
 
-@EVERY_SOLVER
+@PSEUDO_INVERSE
 @pytest.mark.parametrize("shape", [(5, 12), (12, 5)])
 @pytest.mark.parametrize(
     ("dtype", "size"),
     [(torch.float32, 1e-20), (torch.float32, 1e20), (torch.float64, 1e-200), (torch.float64, 1e200)],
 )
-def test_features_whose_squares_leave_the_dtype_are_solved_all_the_same(solver, shape, dtype, size):
-    solver = CG() if isinstance(solver, CG) else solver
+def test_features_whose_squares_leave_the_dtype_are_solved_all_the_same(case, shape, dtype, size):
     features, target = normal(*shape).to(dtype), normal(shape[0], 2, seed=1).to(dtype)
-    solution = solver(features * size, target)
+    solution = case.solver(features * size, target)
     expected = np.linalg.pinv(features.double().numpy()) @ target.double().numpy()
     error = np.linalg.norm(solution.delta.double().numpy() * size - expected)
     assert error <= (1e-3 if dtype == torch.float32 else 1e-9) * np.linalg.norm(expected)
@@ -109,26 +108,25 @@ def test_features_whose_squares_leave_the_dtype_are_solved_all_the_same(solver, 
     assert solution.delta.dtype == dtype
 
 
-@EVERY_SOLVER
+@PSEUDO_INVERSE
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("size", [1e30, 1e-30])
-def test_a_bias_column_beside_features_of_any_size(solver, bias, size):
+def test_a_bias_column_beside_features_of_any_size(case, bias, size):
     """Beside features of 1e30 it moves nothing; beside features of 1e-30 it is all that does."""
     features, target = normal(5, 12).float() * size, normal(5, 2, seed=1).float()
-    solution = (CG() if isinstance(solver, CG) else solver)(features, target, bias=bias)
+    solution = case.solver(features, target, bias=bias)
     if bias and size < 1:
         torch.testing.assert_close(solution.moved, target.mean(0).expand(5, 2), rtol=1e-4, atol=1e-4)
     else:
         assert solution.exact
 
 
-@pytest.mark.parametrize("solver", [s for s in SOLVERS if not isinstance(s, CG)], ids=lambda s: type(s).__name__)
+@each("case", SOLVERS, lambda case: case.pseudo_inverse and case.measures_rank)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("independent", "times"), [(1, 20), (4, 5)])
-def test_the_rank_of_repeated_rows_is_that_of_the_rows_without_repetition(solver, independent, times, dtype):
+def test_the_rank_of_repeated_rows_is_that_of_the_rows_without_repetition(case, independent, times, dtype):
     features, target = normal(independent, 60).repeat(times, 1).to(dtype), normal(independent, 2).repeat(times, 1)
-    solver = Randomized(rtol=1e-5) if isinstance(solver, Randomized) else solver
-    solution = solver(features, target.to(dtype))
+    solution = case.solver(features, target.to(dtype))
     assert solution.rank == independent
     assert solution.defect <= 1e-3  # the repeated targets can be met
 
@@ -142,17 +140,17 @@ def mesh(tmp_path_factory):
     distributed.destroy_process_group()
 
 
-@EVERY_SOLVER
+@OF_ANY_SHAPE
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("placement", [Shard(1), Replicate()], ids=["sharded", "replicated"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_features_on_a_mesh_have_the_solution_of_plain_ones(solver, shape, placement, bias, mesh):
+def test_features_on_a_mesh_have_the_solution_of_plain_ones(case, shape, placement, bias, mesh):
     features, target = normal(*shape), normal(shape[0], 4, seed=1)
     plain = Features.of(features, bias=bias)
     spread = Features.of(distribute_tensor(features, mesh, [placement]), bias=bias)
     for damping in (0.0, 0.1):
-        expected = solver.factor(plain).solve(target, damping)
-        solution = solver.factor(spread).solve(target, damping)
+        expected = case.solver.factor(plain).solve(target, damping)
+        solution = case.solver.factor(spread).solve(target, damping)
         np.testing.assert_allclose(plain_array(spread, solution), plain_array(plain, expected), rtol=1e-7, atol=1e-9)
         assert solution.rank == expected.rank
         assert solution.defect == pytest.approx(expected.defect, rel=1e-6, abs=1e-12)

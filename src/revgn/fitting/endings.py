@@ -21,8 +21,8 @@ ADVICE = {
 PATIENCE, LEAST_GAIN = 50, 1e-6
 # Steps after which a score that has not fallen ends a fit by `Ridge`.
 SCORE_PATIENCE = 5
-# How far above the tolerance the gradient may be where the loss falls no further.
-ROUNDED = 1e3
+# How far above the least decrease that counts a promise may be that the loss does not keep.
+ROUNDED = 1e4
 # Relative tolerance of steps and gradients where none is given.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 
@@ -34,14 +34,15 @@ class Judge:
     Attributes:
         tolerance: of the relative gradient and the relative step; its square of the relative decrease of the loss.
         parameters: those that are fitted.
-        best: of a fit by `Ridge`, the parameters of the least score so far; None for other controls.
+        best: of a fit by `Ridge`, the parameters of the least score so far, and the report of the step that led there;
+            None for other controls.
     """
 
     tolerance: float
     parameters: Mapping[str, nn.Parameter]
     _losses: list[float] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
-    best: dict[str, Tensor] | None = None
+    best: tuple[dict[str, Tensor], Report] | None = None
 
     def ending(self, report: Report, step: float, gradient: float) -> tuple[str, str] | None:
         """The fit's ending and its reason after a step; None to go on.
@@ -66,8 +67,8 @@ class Judge:
         if not report.accepted:
             if report.status == "not finite":
                 return "not_finite", "loss"
-            # The rounding of the loss ends a fit before that of the gradient does.
-            return ("converged", "loss") if gradient <= ROUNDED * self.tolerance else ("stalled", "loss")
+            # Where even the least damped step promised next to nothing, the rounding of the loss has ended the fit.
+            return ("converged", "loss") if abs(promised) <= ROUNDED * smallest else ("stalled", "loss")
         if report.attempts == 1 and step <= self.tolerance:
             return "converged", "step"
         if report.loss - report.new_loss <= smallest * report.loss and promised <= smallest:
@@ -87,7 +88,7 @@ class Judge:
         self._scores.append(self._losses[-1] / free**2 if free > 0 else float("inf"))
         least = min(self._scores)
         if self._scores[-1] == least:
-            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}, report
         return len(self._scores) - self._scores.index(least) > SCORE_PATIENCE
 
 

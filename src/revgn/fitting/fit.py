@@ -100,8 +100,9 @@ def fit(
         if bar is not None:
             bar.close()
         if judge.best is not None:
+            values, report = judge.best
             with torch.no_grad():
-                for name, value in judge.best.items():
+                for name, value in values.items():
                     parameters[name].copy_(value)
     return Fit(
         model=model,

@@ -27,7 +27,7 @@ class Fit:
         reason: what it converged by ("gradient", "step", "loss"), or what stopped it.
         history: a dict for every step: step, loss, gain_ratio, damping, length, attempts, status, relative_step,
             relative_gradient, seconds.
-        report: of the last step; None if there was none.
+        report: of the step that led to the parameters as they are; None if there was none.
         seconds: wall time.
     """
 

@@ -36,7 +36,7 @@ class Report:
         status: "exact"; "damped", where damping is why it is not; "least squares" for what else is not. From
             `step(inputs, targets)` also "rejected" for a step that was taken back as the loss did not fall, and
             "not finite" for one taken back as the loss was not.
-        length: the multiple of the optimizer's own step that was taken, or tried last; 1 for all of it.
+        length: the multiple of the optimizer's own step that was taken, or tried first where none stands; 1 for all.
         attempts: how many steps were tried.
         damping: lambda relative to the mean diagonal of the Gram matrix; 0 for none.
         ridge: lambda of the penalty that `control.Ridge` has chosen; None for other controls.
@@ -68,10 +68,11 @@ class Report:
 
     def judged(self, trial: OptimizerTrial, accepted: Attempt | None, memory: Mapping[str, Any]) -> "Report":
         """The report of a step that a control has tried."""
-        attempt = trial.tried if accepted is None else accepted
+        # Of a step that was taken back the first attempt, the least damped, says most.
+        attempt = trial.tried[0] if accepted is None else accepted
         status = self.status
         if accepted is None:
-            status = "rejected" if attempt.finite else "not finite"
+            status = "rejected" if any(each.finite for each in trial.tried) else "not finite"
         return replace(
             self,
             predicted_loss=attempt.predicted_loss,

@@ -39,7 +39,7 @@ class OptimizerTrial:
         self._state = {p: deepcopy(held) for p, held in optimizer.state.items()}
         self._candidate: Candidate | None = None
         self._stands: Attempt | None = None
-        self._tried: Attempt | None = None
+        self._tried: list[Attempt] = []
         self.attempts = 0
         self._moved = linearization.outputs  # of no meaning before the first attempt
 
@@ -74,18 +74,18 @@ class OptimizerTrial:
         with torch.no_grad(), plain_kernels(lin.model):
             loss = lin.loss_of(call(lin.model, lin.inputs))
         predicted = lin.loss_of(lin.outputs - self._moved)
-        self._tried = Attempt(length, damping, self.loss, loss, predicted, shrink, self._squared_norm())
-        self._stands = self._tried
-        return self._tried
+        self._stands = Attempt(length, damping, self.loss, loss, predicted, shrink, self._squared_norm())
+        self._tried.append(self._stands)
+        return self._stands
 
     @property
-    def tried(self) -> Attempt:
-        """The attempt whose step was finite last.
+    def tried(self) -> list[Attempt]:
+        """The attempts whose steps were finite.
 
         Raises:
-            FloatingPointError: there was none.
+            FloatingPointError: there is none.
         """
-        if self._tried is None:
+        if not self._tried:
             raise FloatingPointError("no step is finite, however much damped; check the inputs' scale")
         return self._tried
 

@@ -1,0 +1,43 @@
+"""Levenberg-Marquardt on NIST's problems: certified parameters to six digits."""
+
+import nist
+import pytest
+
+import revgn
+
+# Quick to run, and each hard in its way: flat starts, curved valleys, parameters of very different sizes.
+QUICK = [
+    ("Misra1a", 0),
+    ("BoxBOD", 0),
+    ("Eckerle4", 0),
+    ("Hahn1", 0),
+    ("MGH09", 1),
+    ("Rat43", 0),
+    ("Thurber", 1),
+    ("Nelson", 1),
+]
+# From here the first parameter runs to zero along a curved valley, which 2,500 steps do not see the end of.
+NOT_FOUND = ("MGH10", 0)
+ALL = [(name, start) for name in nist.NAMES for start in (0, 1) if (name, start) != NOT_FOUND]
+
+
+def assert_certified(name, start):
+    problem = nist.load(name)
+    model = problem.model(problem.starts[start])
+    fit = revgn.fit(model, inputs=problem.inputs, targets=problem.targets, max_steps=400, tolerance=1e-10)
+    assert fit.converged, fit
+    found = model.b.detach()
+    assert float(((found - problem.certified) / problem.certified).abs().max()) < 1e-6
+    errors = fit.standard_errors["b"]
+    assert float(((errors - problem.deviations) / problem.deviations).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize(("name", "start"), QUICK)
+def test_quick_ones(name, start):
+    assert_certified(name, start)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "start"), ALL)
+def test_all(name, start):
+    assert_certified(name, start)

@@ -41,6 +41,8 @@ class ResidualModule(nn.Module):
     def rows_are_separable(self, batch: Inputs) -> bool:
         """Whether each row of the residuals belongs to one row of the batch, and to no other: seen on some rows.
 
+        Each of them is tried alone: the first rows of a solution in time are the same without those that come later.
+
         Raises:
             ValueError: the residuals are random.
         """
@@ -50,7 +52,10 @@ class ResidualModule(nn.Module):
                 raise ValueError(f"the residuals are random: they differ from one call to the next; {REMEDY}")
             try:
                 rows = count_rows(batch)
-                some = min(PROBED, rows - 1)
-                return len(whole) == rows > 1 and close(whole[:some], call(self, take(batch, slice(0, some))))
+                if not len(whole) == rows > 1:
+                    return False
+                some = torch.linspace(0, rows - 1, min(PROBED, rows)).long().tolist()
+                alone = [call(self, take(batch, slice(row, row + 1))) for row in some]
+                return close(whole[some], torch.cat(alone))
             except (ValueError, TypeError, RuntimeError, IndexError):  # what cannot do with fewer rows
                 return False

@@ -141,8 +141,9 @@ def _replace(held: Any, by_id: Mapping[int, Tensor]) -> Any:
 def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
     """The outputs F (n, d_out), and J Delta (n, d_out), through the module's own forward pass.
 
-    By forward-mode autodiff; where the module knows no forward mode, or reads a parameter from where it cannot be
-    replaced, by two reverse passes, which cost about three times as much.
+    By forward-mode autodiff; where the module knows no forward mode, uses it itself (`torch.func.jvp`, which does not
+    nest in torch's dual numbers), or reads a parameter from where it cannot be replaced, by two reverse passes, which
+    cost about three times as much.
 
     Args:
         model: any module that autograd can differentiate.
@@ -177,7 +178,7 @@ def _has_padding(model: nn.Module) -> bool:
 
 def _lacks_forward_mode(error: Exception) -> bool:
     words = str(error)
-    return any(hint in words for hint in ("forward AD", "forward-mode", "jvp", "tangent", "dual"))
+    return any(hint in words for hint in ("forward AD", "forward-mode", "forward mode", "jvp", "tangent", "dual"))
 
 
 def pull_back(

@@ -6,6 +6,7 @@ A network is trained to satisfy u_t + u u_x = nu u_xx on [-1, 1] x [0, 1], with 
 x = -1 and 1. Levenberg-Marquardt begins where Adam ends, and gains five digits on it.
 """
 
+import itertools
 import math
 import time
 
@@ -29,7 +30,7 @@ VISCOSITY = 0.05 / math.pi
 
 
 def exact(points: Tensor, nodes: int = 200) -> Tensor:
-    """u at points (n, 2) of columns x, t."""
+    """The solution u at points (n, 2) of columns x, t."""
     z, weight = (torch.from_numpy(values) for values in np.polynomial.hermite.hermgauss(nodes))
     x, t = points[:, :1], points[:, 1:]
     y = x - (4 * VISCOSITY * t).sqrt() * z
@@ -71,8 +72,8 @@ rows = torch.cat([rows_of(x, t, 0), rows_of(initial, zero, 1), rows_of(-one, bou
 # %%
 # Residuals
 # ---------
-# Derivatives by the inputs are forward-mode, of all rows at once; `revgn` sees that each residual belongs to one row and
-# takes the gradients by the parameters row by row, by vmap.
+# Derivatives by the inputs are forward-mode, of all rows at once; `revgn` sees that each residual belongs to one row
+# and takes the gradients by the parameters row by row, by vmap.
 
 
 def residuals(model: nn.Module, rows: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ def relative_error(model: nn.Module) -> float:
 
 WIDTH, ADAM_STEPS, STEPS = 26, 300, 170
 sizes = [2, WIDTH, WIDTH, WIDTH]
-layers = [layer for p, q in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(p, q), nn.Tanh())]
+layers = [layer for p, q in itertools.pairwise(sizes) for layer in (nn.Linear(p, q), nn.Tanh())]
 model = nn.Sequential(*layers, nn.Linear(WIDTH, 1))
 for module in model:
     if isinstance(module, nn.Linear):

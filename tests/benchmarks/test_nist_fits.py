@@ -1,8 +1,8 @@
 """Levenberg-Marquardt on NIST's problems: certified parameters to six digits."""
 
-import nist
 import pytest
 
+import nist
 import revgn
 
 # Quick to run, and each hard in its way: flat starts, curved valleys, parameters of very different sizes.

@@ -8,6 +8,7 @@ from torch import nn
 
 import revgn
 from networks import classes, normal
+from revgn.control import Ridge
 from revgn.losses import CrossEntropyLoss
 
 X = torch.linspace(0, 4, 40, dtype=torch.float64).unsqueeze(1)
@@ -52,6 +53,7 @@ def test_error_bars_of_a_ridge_are_those_of_bayesian_regression(width):
     """Against (s^2 / lambda)(k** - k*^T (K + lambda I)^-1 k*) with the dense J, in both spaces."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1)).double()
+    optimizer = revgn.LevenbergMarquardt(model, control=Ridge(1e-3))
     fit = revgn.fit(model, inputs=X, targets=Y, optimizer=optimizer, max_steps=30)
     new = torch.linspace(-1, 5, 9, dtype=torch.float64).unsqueeze(1)
     _, std = fit.predict(new, std=True)

@@ -129,8 +129,9 @@ def swapped(model: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Generato
 def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tensor]:
     """The outputs F (n, d_out), and J Delta (n, d_out), through the module's own forward pass.
 
-    By forward-mode autodiff; where the module knows no forward mode, or reads a parameter from where it cannot be
-    replaced, by two reverse passes, which cost about three times as much.
+    By forward-mode autodiff; where the module knows no forward mode, uses it itself (`torch.func.jvp`, which does not
+    nest in torch's dual numbers), or reads a parameter from where it cannot be replaced, by two reverse passes, which
+    cost about three times as much.
 
     Args:
         model: any module that autograd can differentiate.

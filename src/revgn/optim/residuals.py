@@ -41,6 +41,8 @@ class ResidualModule(nn.Module):
     def rows_are_separable(self, batch: Inputs) -> bool:
         """Whether each row of the residuals belongs to one row of the batch, and to no other: seen on some rows.
 
+        Each of them is tried alone: the first rows of a solution in time are the same without those that come later.
+
         Raises:
             ValueError: the residuals are random.
         """
@@ -50,10 +52,11 @@ class ResidualModule(nn.Module):
                 raise ValueError(f"the residuals are random: they differ from one call to the next; {REMEDY}")
             try:
                 rows = count_rows(batch)
-                if len(whole) != rows or rows < 2:
+                if not len(whole) == rows > 1:
                     return False
-                # Spread over the batch: sums along it leave the first rows, or the last, as they are.
-                some = torch.linspace(0, rows - 1, min(PROBED, rows - 1), device=whole.device).long()
-                return close(whole[some], call(self, take(batch, some)))
+                # Spread over the batch and each alone: sums along it leave its first rows as they are.
+                some = torch.linspace(0, rows - 1, min(PROBED, rows)).long().tolist()
+                alone = [call(self, take(batch, slice(row, row + 1))) for row in some]
+                return close(whole[some], torch.cat(alone))
             except (ValueError, TypeError, RuntimeError, IndexError):  # what cannot do with fewer rows
                 return False

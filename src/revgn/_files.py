@@ -12,11 +12,8 @@ from typing import BinaryIO
 def atomic_file(path: Path) -> Generator[BinaryIO]:
     """A file to write `path` into, making its folder where need be.
 
-    Readers see the file that was there before or the whole new one, and a failure, a full disk or an interrupt leaves
-    the old one as it was.
-
-    Raises:
-        OSError: the folder cannot be made or written to, or the disk is full.
+    Readers see the file that was there before or the whole new one: an OSError (no folder, a full disk) or an interrupt
+    leaves the old one as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because only within one file system is a rename all or nothing.

@@ -7,11 +7,7 @@ _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def parse_bytes(size: int | str) -> int:
-    """The bytes of a size such as 4_000_000_000 or "4 GB".
-
-    Raises:
-        ValueError: it is no size above zero.
-    """
+    """The bytes of a size such as 4_000_000_000 or "4 GB"; ValueError if it is no size above zero."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)\s*", size, re.IGNORECASE) if isinstance(size, str) else None
     amount = int(float(found[1]) * _UNITS[found[2].upper()]) if found else size
     if isinstance(amount, bool) or not isinstance(amount, int) or amount <= 0:

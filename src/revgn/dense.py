@@ -1,6 +1,5 @@
 """The theoretical Gauss-Newton step, with the pseudo-inverse of the full Jacobian: the oracle for small problems."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -19,32 +18,12 @@ class GaussNewton(AnyGaussNewton):
     solver out.
 
     Args:
-        model, loss, lr, params, momentum, dampening, weight_decay, nesterov: as in `revgn.GaussNewton`.
+        model, loss, lr, options: as in `revgn.GaussNewton`.
         solver: None: `SVD()`. `Cholesky(damping=...)` makes it a Levenberg-Marquardt step of fixed damping.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        loss: GaussNewtonLoss,
-        lr: float = 1.0,
-        *,
-        solver: Solver | None = None,
-        params: Iterable[Any] | None = None,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
+        self, model: nn.Module, loss: GaussNewtonLoss, lr: float = 1.0, *, solver: Solver | None = None, **options: Any
     ) -> None:
-        super().__init__(
-            model,
-            loss,
-            lr,
-            right_inverse=MoorePenrose(),
-            solver=SVD() if solver is None else solver,
-            params=params,
-            momentum=momentum,
-            dampening=dampening,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-        )
+        solver = SVD() if solver is None else solver
+        super().__init__(model, loss, lr, right_inverse=MoorePenrose(), solver=solver, **options)

@@ -107,12 +107,22 @@ def test_a_loss_without_any_positive_curvature_has_a_root_of_one_zero_row():
     assert torch.equal(Downwards().root(outputs, targets), torch.zeros(5, 1, 3, dtype=torch.float64))
 
 
-def test_curvature_falls_back_to_rows_where_torch_cannot_vectorise():
+def test_curvature_of_a_value_that_torch_cannot_vectorise():
     outputs, targets = data()
     factor = torch.where(outputs.sum(-1) > 0, 6.0, 2.0)
     assert len(factor.unique()) == 2
     expected = factor.view(-1, 1, 1) * torch.eye(3, dtype=torch.float64)
     torch.testing.assert_close(Branching().curvature(outputs, targets), expected)
+
+
+def test_a_value_that_is_linear_in_the_outputs_has_no_curvature():
+    class Linear(GaussNewtonLoss):
+        def value(self, outputs, targets):
+            return (outputs * targets).sum(-1)
+
+    outputs, targets = data()
+    for linear_targets in (targets, targets.clone().requires_grad_()):
+        assert torch.equal(Linear().curvature(outputs, linear_targets), torch.zeros(5, 3, 3, dtype=torch.float64))
 
 
 def test_half_precision_is_decomposed_in_float32():

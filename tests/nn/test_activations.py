@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -36,6 +39,12 @@ def test_what_is_not_owned_is_not_overwritten_and_what_is_gives_the_same(name):
     in_place, in_place_jvp = linearize_activation(find_activation(name), z, owned=True)
     assert torch.equal(in_place, outputs)
     assert torch.equal(in_place_jvp(tangent), expected)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_copies_and_pickles_are_the_one_activation_of_that_name(name):
+    activation = find_activation(name)
+    assert copy.deepcopy(activation) is pickle.loads(pickle.dumps(activation)) is activation
 
 
 def test_any_callable_serves_by_forward_mode():

@@ -184,7 +184,7 @@ class TestLadder:
 
     @pytest.fixture
     def fresh_log(self):
-        from revgn.solvers.ladder import say_once
+        from revgn.solvers.base import say_once
 
         say_once.cache_clear()
 

@@ -59,6 +59,11 @@ class Trial(Protocol):
         ...
 
     @property
+    def wide(self) -> bool:
+        """Whether there are at least as many parameters as outputs of all rows."""
+        ...
+
+    @property
     def smallest(self) -> float:
         """The dtype's epsilon: the least damping that changes anything."""
         ...

@@ -14,19 +14,14 @@ def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = False) -> float:
 
     1 for representations that are rotations of each other up to scale and shift; 0 for unrelated ones, if debiased.
     With fewer rows than features the plain value is near 1 whatever the representations: then use `debiased=True`,
-    whose numerator and denominators are unbiased estimates, and which can be slightly negative.
-
-    Complex representations may be rotated by any unitary matrix; x^H is the conjugate transpose, <K, L> is real.
-
-    Cost: O(n^2 (p + q)) time and O(n^2) memory, in float64 or complex128.
+    whose numerator and denominators are unbiased estimates, and which can be slightly negative. NaN where a
+    representation is the same for all rows. Complex representations may be rotated by any unitary matrix: x^H is the
+    conjugate transpose, and <K, L> is real. Cost: O(n^2 (p + q)) time, O(n^2) memory, in float64 or complex128.
 
     Args:
         x: (n, p), one representation of n rows, of any type of number; integers and booleans count as floats.
         y: (n, q), another one of the same rows.
         debiased: estimate without bias; needs at least four rows.
-
-    Returns:
-        The alignment; NaN where a representation is the same for all rows.
 
     Raises:
         ValueError: not two matrices with the same rows, or too few rows.

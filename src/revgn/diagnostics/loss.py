@@ -6,11 +6,8 @@ import math
 def loss_change(before: float, after: float) -> float:
     """100 (after - before) / before, in percent: -100 where a step has brought the loss to nothing.
 
-    Take both on the same rows: the loss on the batch of the step tells what the step has done to that batch.
-
-    Args:
-        before: the loss before the step, a number or a tensor of one number. A change from 0 is infinite.
-        after: the loss after it.
+    Numbers, or tensors of one number, both of the same rows: the loss on the batch of the step tells what the step has
+    done to that batch. A change from 0 is infinite.
     """
     change = float(after) - float(before)
     if float(before) == 0.0:

@@ -14,12 +14,7 @@ from revgn.linear.functional import call
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number that was measured, and how much to trust it.
-
-    Attributes:
-        value: the number.
-        standard_error: the standard deviation of `value` over repetitions; 0 where it is exact.
-    """
+    """A number that was measured, and its standard deviation over repetitions: 0 where it is exact."""
 
     value: float
     standard_error: float
@@ -28,17 +23,9 @@ class Estimate:
 def ntk(model: nn.Module, inputs: Inputs) -> Tensor:
     """The tangent kernel K = J J^T, (n d_out, n d_out), of the outputs by all trainable parameters, in float64.
 
-    Row i d_out + j belongs to output j of input row i. This is `revgn.Jacobian(model, inputs).gram()` of the model in
-    evaluation mode (no dropout, fixed batch statistics), which is left as it was: modes, gradients and random numbers.
-
-    Args:
-        model: any module with outputs (n, d_out).
-        inputs: (n, ...), as `revgn.Jacobian` takes them.
-
-    Raises:
-        ValueError, TypeError: as `revgn.Jacobian`.
-
-    Source: Jacot et al. (2018).
+    Row i d_out + j belongs to output j of input row i. This is `revgn.Jacobian(model, inputs).gram()`, with its
+    arguments and errors, of the model in evaluation mode (no dropout, fixed batch statistics). Modes, gradients and
+    random numbers are left as they were. Source: Jacot et al. (2018).
     """
     with undisturbed(model, device_of(inputs)):
         return Jacobian(model, inputs).gram()
@@ -55,8 +42,8 @@ def ntk_similarity(
     """The cosine <K_0, K>_F / (||K_0||_F ||K||_F) between the tangent kernels of two networks; 1 if they are alike.
 
     With `samples` the inner product and both norms are estimated from E (K_0 v)^T (K v) = <K_0, K>_F over random signs
-    v: a product K v is one VJP and one JVP, and no kernel is formed. The ratio's own bias, which is of the order of its
-    squared standard error, is taken off by the jackknife, which gives the standard error too.
+    v: a product K v is one VJP and one JVP, and no kernel is formed. The jackknife takes off the ratio's own bias, of
+    the order of its squared standard error, and gives that error.
 
     Args:
         model: after training, say.
@@ -80,11 +67,7 @@ def ntk_similarity(
 
 
 def outputs_shape(model: nn.Module, inputs: Inputs) -> torch.Size:
-    """The shape (n, d_out) of the model's outputs.
-
-    Raises:
-        ValueError: they have another shape.
-    """
+    """The shape (n, d_out) of the model's outputs; ValueError if they have another."""
     with undisturbed(model, device_of(inputs)):
         return call(model, inputs).shape
 
@@ -95,11 +78,7 @@ def device_of(inputs: Inputs) -> torch.device:
 
 
 def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Generator | None) -> Tensor | None:
-    """What kernels are multiplied with to compare them, (samples, n, d_out) random signs; None for all unit vectors.
-
-    Raises:
-        ValueError: fewer than 2 samples.
-    """
+    """What kernels are multiplied with to compare them, (samples, n, d_out) random signs; None for all unit vectors."""
     if samples is None:
         return None
     if samples < 2:
@@ -110,13 +89,7 @@ def probe_vectors(shape: torch.Size, samples: int | None, *, generator: torch.Ge
 
 
 def kernel_products(model: nn.Module, inputs: Inputs, vectors: Tensor | None) -> Tensor:
-    """K v for each of the vectors (k, n, d_out), in the same shape; None for all unit vectors, that is for K itself.
-
-    J^T v is one backward pass, J (J^T v) one JVP.
-
-    Raises:
-        ValueError, TypeError: as `revgn.Jacobian`.
-    """
+    """K v for each of the vectors (k, n, d_out), in the same shape; None for all unit vectors, that is for K itself."""
     with undisturbed(model, device_of(inputs)):
         jacobian = Jacobian(model, inputs)
         if vectors is None:
@@ -126,13 +99,7 @@ def kernel_products(model: nn.Module, inputs: Inputs, vectors: Tensor | None) ->
 
 
 def similarity(first: Tensor, second: Tensor, *, exact: bool) -> Estimate:
-    """The cosine between two kernels from their products with the same vectors, (k, n, d_out) each.
-
-    Args:
-        first: K_0 v for each v.
-        second: K v for each v.
-        exact: whether the vectors are all unit vectors; else they are random.
-    """
+    """The cosine between two kernels from their products (k, n, d_out) with k vectors: all unit ones, if exact."""
     first, second = first.double().flatten(1), second.double().flatten(1)
     # (k, 3): each row estimates the inner product and both squared norms.
     terms = torch.stack([(first * second).sum(1), first.square().sum(1), second.square().sum(1)], dim=1)

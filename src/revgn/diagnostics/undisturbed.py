@@ -11,15 +11,12 @@ from revgn.linear.precision import full_precision
 
 @contextmanager
 def undisturbed(model: nn.Module, device: torch.device) -> Generator[None]:
-    """The model in evaluation mode, arithmetic in full precision, no autograd; modes and random numbers restored.
+    """The model, which computes on `device`, in evaluation mode, full precision and without autograd.
 
-    The modes are set module by module and not by `model.eval()`: a module may do work when train() is called, such as
-    merging an adapter into frozen weights, which restoring its mode would not undo.
-
-    Args:
-        model: what is looked at.
-        device: where it computes.
+    Modes and random numbers are as they were afterwards.
     """
+    # Not by `model.eval()`: a module may do work when train() is called, such as merging an adapter into frozen
+    # weights, which restoring its mode would not undo.
     modes = [(module, module.training) for module in model.modules()]
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), full_precision(device):

@@ -49,19 +49,16 @@ def weight_change(model: nn.Module, reference: nn.Module) -> dict[str, WeightCha
 
 @torch.no_grad()
 def joint_change(weights: Sequence[Tensor], reference: Sequence[Tensor]) -> WeightChange:
-    """The change of several tensors, taken for one long vector; sums in float64, entry by entry.
-
-    A complex entry counts as two, its real and its imaginary part.
-    """
+    """The change of several tensors, taken for one long vector, in which a complex entry counts as two real ones."""
     norm, norm0, distance = 0.0, 0.0, 0.0  # squared
     inner = 0.0
     for w, w0 in zip(weights, reference, strict=True):
-        is_complex = w.is_complex() or w0.is_complex()
-        w, w0 = (_real_entries(each.to(w.device), is_complex=is_complex) for each in (w, w0))
-        norm += float(w.square().sum())
-        norm0 += float(w0.square().sum())
-        inner += float((w * w0).sum())
-        distance += float((w - w0).square().sum())
+        dtype = torch.promote_types(torch.promote_types(w.dtype, w0.dtype), torch.float64)
+        w, w0 = w.to(dtype), w0.to(w.device, dtype)
+        norm += _inner(w, w)
+        norm0 += _inner(w0, w0)
+        inner += _inner(w, w0)
+        distance += _inner(w - w0, w - w0)
     scale = math.sqrt(norm) * math.sqrt(norm0)
     return WeightChange(
         norm=math.sqrt(distance / norm0) if norm0 else (math.inf if distance else 0.0),
@@ -69,6 +66,5 @@ def joint_change(weights: Sequence[Tensor], reference: Sequence[Tensor]) -> Weig
     )
 
 
-def _real_entries(values: Tensor, *, is_complex: bool) -> Tensor:
-    """In float64; complex ones with a last dimension of 2. In these the dot product is Re <W, W_0>."""
-    return torch.view_as_real(values.to(torch.complex128).resolve_conj()) if is_complex else values.double()
+def _inner(w: Tensor, w0: Tensor) -> float:
+    return float((w.conj() * w0).real.sum())

@@ -12,16 +12,20 @@ class ScaledColumns(LinearMap):
 
     Args:
         map: A.
+        least: what D must not fall below, (columns,), the norms of earlier steps: a parameter that has ceased to move
+            the outputs would else run away. None for nothing.
 
-    Source: Marquardt (1963); Moré (1978).
+    Source: Marquardt (1963); the largest of all steps as in Moré (1978).
     """
 
-    def __init__(self, map: Weighted) -> None:
+    def __init__(self, map: Weighted, least: Tensor | None = None) -> None:
         self.map = map
         self.rows, self.columns = map.rows, map.columns
         self.dtype, self.device = map.dtype, map.device
         dense = map.dense()
         norms = torch.linalg.vector_norm(dense, dim=0)
+        self.norms = norms if least is None else torch.maximum(norms, least.to(norms))
+        norms = self.norms
         self.scale = torch.where(norms > 0, norms, 1.0)  # a parameter that moves nothing stays where it is
         self._dense = dense / self.scale
 

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn.losses.checks import require_rows, require_sample_weight
-from revgn.losses.derivatives import row_gradients, row_hessians
 from revgn.losses.spectrum import positive_part, positive_root, pseudo_solve
-from revgn.losses.weights import relative, weighed
 
 
 class GaussNewtonLoss(nn.Module):
@@ -20,29 +18,23 @@ class GaussNewtonLoss(nn.Module):
                 error = (outputs - targets).abs()
                 return (error + torch.nn.functional.softplus(-2 * error) - math.log(2)).sum(-1)
 
-    The methods `value`, `gradient`, `curvature`, `direction` and `root` work row by row and check nothing, for they
-    are called many times a step. `check`, which `forward` calls, checks everything once.
+    Only `forward` and `check` look at their arguments: the other methods are called many times a step.
 
     Shapes: outputs are (n, d_out) of a floating dtype; targets are whatever the loss takes, n along their first axis.
     """
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
-        """Refuse targets that the loss does not take. By default it takes any that have n rows.
-
-        A subclass raises a ValueError or TypeError that says what came, what was expected and what to do.
-        """
+        """Raise ValueError or TypeError for targets that the loss does not take; by default it takes any n rows."""
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of every row, (n,). Every subclass implements it, by torch operations that can be differentiated.
-
-        Raises:
-            NotImplementedError: the subclass does not implement it.
-        """
+        """The loss of every row, (n,), by torch operations that can be differentiated. Every subclass implements it."""
         raise NotImplementedError(f"{type(self).__name__} must implement value(outputs, targets) -> (n,)")
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The gradient of every row's value by its outputs, (n, d_out). By default from `value` by autograd."""
-        return row_gradients(self.value, outputs, targets)
+        with torch.enable_grad():
+            leaf = outputs.detach().requires_grad_()
+            return torch.autograd.grad(self.value(leaf, targets).sum(), leaf)[0]
 
     def curvature(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """H of every row, (n, d_out, d_out), symmetric positive semi-definite; None stands for the identity.
@@ -51,14 +43,24 @@ class GaussNewtonLoss(nn.Module):
         minimises a quadratic model with curvature J^T H J, which has a minimum only if H is positive semi-definite.
         Damping that the loss adds to its curvature is part of H.
         """
-        return positive_part(row_hessians(self.value, outputs, targets))
+        with torch.enable_grad():
+            leaf = outputs.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.value(leaf, targets).sum(), leaf, create_graph=True)
+            if not gradient.requires_grad:  # a value that is linear in the outputs
+                gradient = 0 * leaf
+            # Rows do not depend on each other: the derivative of a sum over rows holds that of each.
+            columns = [
+                torch.autograd.grad(column, leaf, retain_graph=True, materialize_grads=True)[0]
+                for column in gradient.sum(0).unbind()
+            ]
+        hessian = torch.stack(columns, -1)
+        return positive_part(0.5 * (hessian + hessian.mT))
 
     def direction(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The direction r = H^+ grad of every row, (n, d_out): outputs F - r are a full Newton step away.
 
-        By default r comes from `gradient` and an eigendecomposition of `curvature`: eigenvalues at most d_out * eps
-        times the largest of their row count as zero, and r is zero along their eigenvectors. Where the curvature is
-        the identity, r is the gradient.
+        By default from `gradient` and an eigendecomposition of `curvature`: r is zero along eigenvectors whose
+        eigenvalues are at most d_out * eps times the largest of their row.
         """
         gradient, curvature = self.gradient(outputs, targets), self.curvature(outputs, targets)
         return gradient if curvature is None else pseudo_solve(curvature, gradient)
@@ -71,10 +73,7 @@ class GaussNewtonLoss(nn.Module):
         """
         curvature = self.curvature(outputs, targets)
         if curvature is None:
-            if sample_weight is None:
-                return None
-            identity = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
-            return weighed(identity.expand(len(outputs), -1, -1), sample_weight)
+            return None if sample_weight is None else weighed(identities(outputs), sample_weight)
         if sample_weight is not None:
             # Weighed before the root is taken: the rank of a row without weight does not count.
             curvature = relative(sample_weight).view(-1, 1, 1) * curvature
@@ -95,18 +94,14 @@ class GaussNewtonLoss(nn.Module):
         return self.mean(outputs, targets, sample_weight)
 
     def check(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> None:
-        """Refuse what the loss cannot be computed from.
-
-        Raises:
-            ValueError, TypeError: outputs, targets or sample_weight have the wrong shape, dtype, device or values.
-        """
+        """Raise ValueError or TypeError where shapes, dtypes, devices or values are not those the loss takes."""
         require_rows(outputs, targets)
         if sample_weight is not None:
             require_sample_weight(outputs, sample_weight)
         self.check_targets(outputs, targets)
 
     def mean(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """The scalar sum_i w_i value_i / sum_i w_i, for arguments that `check` has seen.
+        """The loss as `forward` gives it, of arguments that `check` has seen.
 
         Raises:
             ValueError: `value` gave another shape than (n,).
@@ -119,3 +114,20 @@ class GaussNewtonLoss(nn.Module):
                 f"({len(outputs)},): sum over the outputs, and leave the mean over rows to this class"
             )
         return value.mean() if sample_weight is None else (relative(sample_weight) * value).mean()
+
+
+def relative(sample_weight: Tensor) -> Tensor:
+    """The weights w_i over their mean, (n,): of mean one, whatever the scale that they were given on."""
+    # Over the largest first: the sum of weights near the dtype's largest number, or smallest, would overflow or vanish.
+    scaled = sample_weight / sample_weight.amax()
+    return scaled / scaled.mean()
+
+
+def weighed(root: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """The root sqrt(w_i) R_i of every row's w_i H_i, (n, k, d_out), w_i relative to the mean; R itself for None."""
+    return root if sample_weight is None else relative(sample_weight).sqrt().view(-1, 1, 1) * root
+
+
+def identities(outputs: Tensor) -> Tensor:
+    """The identity in every row, (n, d_out, d_out), in memory once."""
+    return torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device).expand(len(outputs), -1, -1)

@@ -7,18 +7,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from revgn._names import unknown_name
-from revgn.losses.base import GaussNewtonLoss
+from revgn.losses.base import GaussNewtonLoss, identities, weighed
 from revgn.losses.checks import require_damping, require_like
-from revgn.losses.weights import weighed
 
 
 class CrossEntropyLoss(GaussNewtonLoss):
     """Cross-entropy of softmax(F), mean over rows; p = softmax(F), y the target distribution; the gradient is p - y.
 
     - `curvature="identity"`: H taken as I, r = p - y. What the authors train with: bounded, never a full Newton step.
-    - `curvature="exact"`: H = diag(p) - p p^T, the generalised Gauss-Newton matrix. r is then unbounded as the
-      probability of the target goes to 0; p is taken no smaller than the dtype's epsilon, which keeps r finite for
-      any finite outputs. A positive `damping` bounds r by 1 / damping.
+    - `curvature="exact"`: H = diag(p) - p p^T, the generalised Gauss-Newton matrix of Schraudolph (2002). r takes p no
+      smaller than the dtype's epsilon, which keeps it finite for any finite outputs, but only a positive `damping`
+      bounds it, by 1 / damping.
 
     Targets: class indices (n,) int64, or probabilities (n, d_out) of the outputs' dtype, as for torch's loss.
 
@@ -30,15 +29,10 @@ class CrossEntropyLoss(GaussNewtonLoss):
     Raises:
         ValueError: unknown curvature; damping negative or given with curvature "identity"; label_smoothing
             outside [0, 1].
-
-    Source: theory, section Losses; H is that of Schraudolph (2002).
     """
 
     def __init__(
-        self,
-        curvature: Literal["identity", "exact"] = "identity",
-        damping: float = 0.0,
-        label_smoothing: float = 0.0,
+        self, curvature: Literal["identity", "exact"] = "identity", damping: float = 0.0, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
         if curvature not in ("identity", "exact"):
@@ -78,8 +72,7 @@ class CrossEntropyLoss(GaussNewtonLoss):
         if self.curvature_kind == "identity":
             return None
         p = outputs.softmax(-1)
-        eye = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
-        return p.diag_embed() - p.unsqueeze(-1) * p.unsqueeze(-2) + self.damping * eye
+        return p.diag_embed() - p.unsqueeze(-1) * p.unsqueeze(-2) + self.damping * identities(outputs)[:1]
 
     def direction(self, outputs: Tensor, targets: Tensor) -> Tensor:
         gradient = self.gradient(outputs, targets)

@@ -1,15 +1,14 @@
-"""The positive part of symmetric matrices, from which their PSD versions, pseudo-inverses and roots are made."""
+"""The positive part of symmetric matrices H (n, d, d): PSD versions, pseudo-inverses and roots come from it."""
 
 import torch
 from torch import Tensor
 
 
 def positive_spectrum(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (n, d), ascending, and eigenvectors (n, d, d) in columns, of n symmetric matrices (n, d, d).
+    """Eigenvalues (n, d), ascending, and eigenvectors (n, d, d), in columns.
 
-    An eigenvalue is set to exactly zero where it is negative or at most d * eps times the largest magnitude of its
-    matrix: such a one cannot be told from zero, and its inverse would be noise. Matrices in half precision are
-    decomposed in float32, which is then the dtype of the result.
+    An eigenvalue is exactly zero where it is negative or at most d * eps times the largest magnitude of its matrix:
+    such a one cannot be told from zero, and its inverse would be noise. Half precision becomes float32.
     """
     eps, tiny = torch.finfo(matrices.dtype).eps, torch.finfo(matrices.dtype).tiny
     wide = matrices.to(torch.promote_types(matrices.dtype, torch.float32))  # torch decomposes no half precision
@@ -27,7 +26,7 @@ def positive_part(matrices: Tensor) -> Tensor:
 
 
 def pseudo_solve(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """The products H^+ g (n, d) for matrices H (n, d, d), taken as positive semi-definite, and vectors g (n, d)."""
+    """The products H^+ g (n, d) of matrices taken as positive semi-definite and vectors g (n, d)."""
     values, basis = positive_spectrum(matrices)
     inverse = torch.where(values > 0, values, torch.inf).reciprocal()
     wide = basis @ (inverse.unsqueeze(-1) * (basis.mT @ vectors.to(basis.dtype).unsqueeze(-1)))
@@ -35,9 +34,9 @@ def pseudo_solve(matrices: Tensor, vectors: Tensor) -> Tensor:
 
 
 def positive_root(matrices: Tensor) -> Tensor:
-    """R (n, k, d) with R^T R = H for matrices H (n, d, d); k >= 1 is the largest numerical rank among them.
+    """R (n, k, d) with R^T R = H, k >= 1 the largest numerical rank: directions in which every H is zero are left out.
 
-    Directions in which every H is zero are left out, so R has full row rank where all H have the same rank.
+    So R has full row rank where all H have the same rank.
     """
     values, vectors = positive_spectrum(matrices)
     # One zero row remains where every H is zero: a matrix without rows would break each solver that meets it.

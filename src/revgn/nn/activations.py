@@ -3,16 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from revgn._names import unknown_name
-
-# An elementwise map has a diagonal Jacobian, so its JVP is its VJP: torch's own fused backward kernels serve for both.
-_aten = torch.ops.aten
 
 Jvp = Callable[[Tensor], Tensor]
 
@@ -24,76 +21,41 @@ class Activation:
     Args:
         name: as accepted by `RevMLP(activation=...)`.
         function: elementwise, any shape to the same shape.
-        derivative: `(tangent, at, out)` writes tangent times the derivative into `out`, which may be the tangent.
-        at: whether the derivative is evaluated at the function's "input" or can be had from its "output".
-        function_: the function in place, for those whose derivative needs the output only.
+        derivative: `(tangent, at, grad_input=out)` gives tangent times the derivative, for which it may use `out`.
+        function_: the function in place, if its derivative is had `at` its output; None: at its input.
     """
 
     name: str
     function: Callable[[Tensor], Tensor]
-    derivative: Callable[[Tensor, Tensor, Tensor], Tensor]
-    at: Literal["input", "output"]
+    derivative: Callable[..., Tensor]
     function_: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return self.function(inputs)
 
-    def linearize(self, inputs: Tensor, *, owned: bool) -> tuple[Tensor, Jvp]:
-        """The outputs, and the JVP at `inputs`; `owned` inputs, and then tangents too, may be overwritten."""
-        outputs = self.function_(inputs) if owned and self.function_ is not None else self.function(inputs)
-        return outputs, partial(self._jvp, inputs if self.at == "input" else outputs, owned)
-
-    def _jvp(self, at: Tensor, owned: bool, tangent: Tensor) -> Tensor:
-        return self.derivative(tangent, at, tangent if owned else torch.empty_like(tangent))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return find_activation, (self.name,)  # copies and pickles of networks hold the one of that name too
 
 
-def _identity(inputs: Tensor) -> Tensor:
-    return inputs
+def _sin_derivative(tangent: Tensor, inputs: Tensor, *, grad_input: Tensor) -> Tensor:
+    return torch.mul(tangent, torch.cos(inputs), out=grad_input)
 
 
-def _identity_derivative(tangent: Tensor, _: Tensor, out: Tensor) -> Tensor:
-    return tangent
-
-
-def _relu_derivative(tangent: Tensor, outputs: Tensor, out: Tensor) -> Tensor:
-    return _aten.threshold_backward.grad_input(tangent, outputs, 0, grad_input=out)
-
-
-def _leaky_relu_derivative(tangent: Tensor, outputs: Tensor, out: Tensor) -> Tensor:
-    return _aten.leaky_relu_backward.grad_input(tangent, outputs, 0.01, True, grad_input=out)
-
-
-def _tanh_derivative(tangent: Tensor, outputs: Tensor, out: Tensor) -> Tensor:
-    return _aten.tanh_backward.grad_input(tangent, outputs, grad_input=out)
-
-
-def _gelu_derivative(tangent: Tensor, inputs: Tensor, out: Tensor) -> Tensor:
-    return _aten.gelu_backward.grad_input(tangent, inputs, approximate="none", grad_input=out)
-
-
-def _silu_derivative(tangent: Tensor, inputs: Tensor, out: Tensor) -> Tensor:
-    return _aten.silu_backward.grad_input(tangent, inputs, grad_input=out)
-
-
-def _softplus_derivative(tangent: Tensor, inputs: Tensor, out: Tensor) -> Tensor:
-    return _aten.softplus_backward.grad_input(tangent, inputs, 1, 20, grad_input=out)
-
-
-def _sin_derivative(tangent: Tensor, inputs: Tensor, out: Tensor) -> Tensor:
-    return torch.mul(tangent, torch.cos(inputs), out=out)
-
+# An elementwise map has a diagonal Jacobian, so its JVP is its VJP: torch's own fused backward kernels serve for both.
+_aten = torch.ops.aten
+_leaky_relu_derivative = partial(_aten.leaky_relu_backward.grad_input, negative_slope=0.01, self_is_result=True)
 
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("identity", _identity, _identity_derivative, "output", _identity),
-        Activation("relu", torch.relu, _relu_derivative, "output", torch.relu_),
-        Activation("leaky_relu", functional.leaky_relu, _leaky_relu_derivative, "output", functional.leaky_relu_),
-        Activation("tanh", torch.tanh, _tanh_derivative, "output", torch.tanh_),
-        Activation("gelu", functional.gelu, _gelu_derivative, "input"),
-        Activation("silu", functional.silu, _silu_derivative, "input"),
-        Activation("softplus", functional.softplus, _softplus_derivative, "input"),
-        Activation("sin", torch.sin, _sin_derivative, "input"),
+        Activation("identity", lambda z: z, lambda tangent, *_, **__: tangent, lambda z: z),
+        Activation("relu", torch.relu, partial(_aten.threshold_backward.grad_input, threshold=0), torch.relu_),
+        Activation("leaky_relu", functional.leaky_relu, _leaky_relu_derivative, functional.leaky_relu_),
+        Activation("tanh", torch.tanh, _aten.tanh_backward.grad_input, torch.tanh_),
+        Activation("gelu", functional.gelu, _aten.gelu_backward.grad_input),
+        Activation("silu", functional.silu, _aten.silu_backward.grad_input),
+        Activation("softplus", functional.softplus, partial(_aten.softplus_backward.grad_input, beta=1, threshold=20)),
+        Activation("sin", torch.sin, _sin_derivative),
     )
 }
 
@@ -121,9 +83,16 @@ def linearize_activation(
 
     With `owned` the inputs are overwritten where that saves a copy, and so are the tangents that the JVP is given.
     """
-    if isinstance(activation, Activation):
-        return activation.linearize(inputs, owned=owned)
-    return on_a_copy(activation, inputs), partial(forward_mode, activation, inputs)
+    if not isinstance(activation, Activation):
+        return on_a_copy(activation, inputs), partial(forward_mode, activation, inputs)
+    in_place = activation.function_
+    outputs = in_place(inputs) if owned and in_place is not None else activation.function(inputs)
+    at = inputs if in_place is None else outputs
+
+    def jvp(tangent: Tensor) -> Tensor:
+        return activation.derivative(tangent, at, grad_input=tangent if owned else torch.empty_like(tangent))
+
+    return outputs, jvp
 
 
 def on_a_copy(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Reversible layers: invertible maps of the state through which tangents go backwards."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,7 @@ class ReversibleLayer(nn.Module):
     """Base class of the layers of a `ReversibleNetwork`: an invertible map of the state, (n, d) to (n, d).
 
     A layer without parameters (a permutation, an invertible activation, ...) implements `forward` and `inverse`,
-    nothing else: tangents go back through `inverse` by forward-mode autodiff. Layers with parameters are
-    `ReversibleBlock`s, and a new kind of them is a new kind of `Features`.
+    nothing else. Layers with parameters are `ReversibleBlock`s, and a new kind of them is a new kind of `Features`.
     """
 
     def forward(self, state: Tensor) -> Tensor:
@@ -46,12 +44,11 @@ class ReversibleLayer(nn.Module):
         return min((coupling.max_rank for coupling in self.couplings), default=0)
 
     def pull_back(self, at: Any, tangent: Tensor) -> Tensor:
-        """The tangent of the input, (n, d), that becomes `tangent` at the output."""
+        """The tangent of the input, (n, d), that becomes `tangent` at the output; by forward-mode autodiff here."""
         return forward_mode(self.inverse, at, tangent)
 
 
-@dataclass(frozen=True)
-class BlockPoint:
+class BlockPoint(NamedTuple):
     """The features of both half-couplings of a block at one state."""
 
     f: Point
@@ -69,8 +66,7 @@ class ReversibleBlock(ReversibleLayer):
 
     def __init__(self, f: Coupling, g: Coupling) -> None:
         super().__init__()
-        self.f = f
-        self.g = g
+        self.f, self.g = f, g
 
     def forward(self, state: Tensor) -> Tensor:
         a, b = halves(state)

@@ -12,11 +12,9 @@ from revgn.nn.features import Features, RandomFeatures
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A coupling at one input z: its linear map, and the derivative of its features.
+    """A coupling at one input z: [Phi(z), 1], all rows at once or a chunk at a time, and the derivative of Phi.
 
-    Attributes:
-        map: [Phi(z), 1], all rows at once or a chunk at a time.
-        jvp: `(rows, tangent)` maps the tangent of z at one of the map's slices of rows to that of Phi(z), (., h).
+    `jvp(rows, tangent)` maps the tangent of z at one of the map's slices of rows to that of Phi(z), (., h).
     """
 
     map: linear.Features
@@ -67,16 +65,13 @@ class Coupling(nn.Module):
         """The point z at which `shift` and `jvp` work; with chunk_rows no more rows of features than that are held."""
         if chunk_rows is None:
             features, push_forward = self.features.linearize(inputs)
-            product = self.features.product(inputs)
-            whole = linear.Features.of(features, bias=self.bias, product=product)
+            whole = linear.Features.of(features, bias=self.bias, product=self.features.product(inputs))
             return Point(whole, lambda _, tangent: push_forward(tangent))
-        streamed = linear.Features.streamed(
-            lambda rows: self._features(inputs[rows]),
-            len(inputs),
-            chunk_rows,
-            like=self.linear.weight,
-            bias=self.bias,
-        )
+
+        def chunk(rows: slice) -> Tensor:
+            return self._features(inputs[rows])
+
+        streamed = linear.Features.streamed(chunk, len(inputs), chunk_rows, like=self.linear.weight, bias=self.bias)
         return Point(streamed, lambda rows, tangent: self.features.jvp(inputs[rows], tangent))
 
     def shift(self, at: Point) -> Tensor:

@@ -92,30 +92,25 @@ class RandomFeatures(Features):
             projection /= hidden_features**0.5
         self.register_buffer("projection", projection)
 
-    def _preactivation(self, inputs: Tensor) -> Tensor:
+    def _project(self, inputs: Tensor) -> Tensor:
         return inputs if self.projection is None else inputs @ self.projection
 
     def forward(self, inputs: Tensor) -> Tensor:
         # Without a projection the preactivation is the caller's own tensor, which no activation may overwrite.
-        if self.projection is None:
-            return self.activation(inputs.clone())
-        features = self.activation(inputs @ self.projection)
-        return remember_product(features, Product(inputs.detach(), self.projection)) if self._linear else features
+        features = self.activation(inputs.clone() if self.projection is None else self._project(inputs))
+        product = self.product(inputs.detach())
+        return features if product is None else remember_product(features, product)
 
     def jvp(self, inputs: Tensor, tangent: Tensor) -> Tensor:
         return self.linearize(inputs)[1](tangent)
 
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Jvp]:
-        # Without a projection the preactivation is the caller's own tensor.
-        owned = self.projection is not None
-        features, derivative = linearize_activation(self.activation, self._preactivation(inputs), owned=owned)
-        return features, partial(self._push_forward, derivative)
+        owned = self.projection is not None  # else the preactivation is the caller's
+        features, derivative = linearize_activation(self.activation, self._project(inputs), owned=owned)
+        return features, lambda tangent: derivative(self._project(tangent))
 
     def product(self, inputs: Tensor) -> Product | None:
         return Product(inputs, self.projection) if self._linear and self.projection is not None else None
-
-    def _push_forward(self, derivative: Jvp, tangent: Tensor) -> Tensor:
-        return derivative(self._preactivation(tangent))
 
     @property
     def max_rank(self) -> int:

@@ -1,6 +1,7 @@
 """RevMLP, the reversible multilayer perceptron of Buffelli et al. (2024)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from revgn.nn.blocks import ReversibleBlock
 from revgn.nn.couplings import Coupling
 from revgn.nn.features import RandomFeatures
-from revgn.nn.network import ReversibleNetwork, check_widths
+from revgn.nn.network import ReversibleNetwork
 
 
 class RevMLP(ReversibleNetwork):
@@ -58,26 +59,14 @@ class RevMLP(ReversibleNetwork):
         if num_blocks < 1:
             raise ValueError(f"num_blocks must be at least 1, got {num_blocks}")
         width = max(in_features, out_features)
-        state_features = width + width % 2 if state_features is None else state_features
-        check_widths(in_features, out_features, state_features)
+        state = width + width % 2 if state_features is None else state_features
+        made: dict[str, Any] = {"generator": generator, "device": device, "dtype": dtype}
 
         def coupling(index: int) -> Coupling:
-            features = RandomFeatures(
-                state_features // 2,
-                hidden_features,
-                activation=activation if index else first_activation,
-                generator=generator,
-                device=device,
-                dtype=dtype,
-            )
-            return Coupling(features, bias=bias, init_std=init_std, generator=generator, device=device, dtype=dtype)
+            kind = activation if index else first_activation
+            features = RandomFeatures(state // 2, hidden_features, activation=kind, **made)
+            return Coupling(features, bias=bias, init_std=init_std, **made)
 
-        super().__init__(
-            [ReversibleBlock(coupling(index), coupling(index)) for index in range(num_blocks)],
-            in_features=in_features,
-            out_features=out_features,
-            state_features=state_features,
-            generator=generator,
-            device=device,
-            dtype=dtype,
-        )
+        # Made one by one when the widths have been checked.
+        blocks = (ReversibleBlock(coupling(index), coupling(index)) for index in range(num_blocks))
+        super().__init__(blocks, in_features=in_features, out_features=out_features, state_features=state, **made)

@@ -14,7 +14,7 @@ class ReversibleNetwork(nn.Module):
     `RevMLP` is the ready-made one. Build this from blocks of your own for other features or other reversible layers.
 
     Args:
-        blocks: the reversible layers, in order; at least one.
+        blocks: the reversible layers, in order; at least one. Kept as a `torch.nn.ModuleList`.
         in_features: width of the inputs.
         out_features: number of outputs, d_out.
         state_features: width d of the state: even, and no smaller than `in_features` and `out_features`.
@@ -22,7 +22,6 @@ class ReversibleNetwork(nn.Module):
         device, dtype: of A and U.
 
     Attributes:
-        blocks: `torch.nn.ModuleList` of the layers.
         lift: A, (in_features, d) with orthonormal rows, or None where in_features = d.
         readout: U, (d, d_out) with orthonormal columns.
 
@@ -45,8 +44,17 @@ class ReversibleNetwork(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        if min(in_features, out_features) < 1:
+            raise ValueError(f"a network needs inputs and outputs, got {in_features=} and {out_features=}")
+        if state_features % 2:
+            raise ValueError(f"the state splits in two halves: state_features must be even, got {state_features}")
+        widest = max(in_features, out_features)
+        if state_features < widest:
+            raise ValueError(
+                f"state_features={state_features} cannot carry {in_features} inputs and {out_features} outputs; "
+                f"use at least {widest}"
+            )
         super().__init__()
-        check_widths(in_features, out_features, state_features)
         self.in_features = in_features
         self.out_features = out_features
         self.state_features = state_features
@@ -126,19 +134,6 @@ class ReversibleNetwork(nn.Module):
                 f"{name} on {given.device}, but the network is on {self.readout.device}; "
                 f"move one: {name}.to({str(self.readout.device)!r})"
             )
-
-
-def check_widths(in_features: int, out_features: int, state_features: int) -> None:
-    """Raise ValueError unless the widths make a reversible network."""
-    if min(in_features, out_features) < 1:
-        raise ValueError(f"a network needs inputs and outputs, got {in_features=} and {out_features=}")
-    if state_features % 2:
-        raise ValueError(f"the state splits in two halves: state_features must be even, got {state_features}")
-    if state_features < max(in_features, out_features):
-        raise ValueError(
-            f"state_features={state_features} cannot carry {in_features} inputs and {out_features} outputs; "
-            f"use at least {max(in_features, out_features)}"
-        )
 
 
 def _right_inverse(wide: Tensor) -> Tensor:

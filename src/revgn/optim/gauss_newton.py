@@ -17,7 +17,7 @@ from revgn.optim.report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
 from revgn.right_inverses import Change, MoorePenrose, Reversible, RightInverse, find_right_inverse
 from revgn.solvers import Eigh, Factor, Solver
-from revgn.solvers.base import EXACT
+from revgn.solvers.base import EXACT, State
 
 
 class GaussNewton(torch.optim.SGD):
@@ -97,7 +97,7 @@ class GaussNewton(torch.optim.SGD):
         self.loss = loss
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
-        self.geodesic = False
+        self.geodesic: bool | None = False
         if isinstance(self.control, Ridge):
             if not isinstance(self.right_inverse, MoorePenrose):
                 raise ValueError("control Ridge needs the tangent kernel; use right_inverse='moore-penrose'")
@@ -244,11 +244,15 @@ class GaussNewton(torch.optim.SGD):
             targets,
             sample_weight,
             geodesic=self.geodesic,
+            memory=self._memory,
         )
 
     def _factor(self, map: LinearMap, key: nn.Parameter) -> Factor:
         solver = self.right_inverse.default_solver(map) if self.solver is None else self.solver
-        return solver.factor(map, self.state[key].setdefault("solver", {}) if solver.remembers else None)
+        return solver.factor(map, self._memory(key) if solver.remembers else None)
+
+    def _memory(self, key: nn.Parameter) -> State:
+        return self.state[key].setdefault("solver", {})
 
     def _without_zero_weights(
         self, inputs: Inputs, targets: Tensor, sample_weight: Tensor

@@ -44,13 +44,14 @@ class LevenbergMarquardt(GaussNewton):
             no targets, and the batch may be anything. Rows of residuals that each belong to one row of the batch (seen
             on 8 of them) are differentiated row by row; others, such as solutions of a differential equation, as a
             whole. Derivatives by inputs are fastest by `torch.func`.
-        damping: lambda of the first step relative to the mean diagonal of the Gram matrix; None: 1e-3. "gcv" or
-            "evidence": ridge regression at every step with lambda chosen by that rule, see `revgn.control.Ridge`.
+        damping: lambda of the first step relative to the mean diagonal of the Gram matrix; None: as in
+            `revgn.control.TrustRegion`. "gcv" or "evidence": ridge regression at every step with lambda chosen by that
+            rule, see `revgn.control.Ridge`.
         control: another control than these; None: `TrustRegion(damping)`, or `Ridge(damping)`.
         scaling: "marquardt": parameters measured by how much they move the outputs, by the dense J; "identity": as they
             are; None: "marquardt" where there are fewer parameters than outputs and J fits the memory.
         geodesic: whether to follow the outputs' curvature by one more solve with the same factor and one more forward
-            pass: fewer steps along curved valleys.
+            pass: up to ten times fewer steps along curved valleys; None: where there are fewer parameters than outputs.
         solver: of the equation; None: by sizes and memory.
         memory: the most that the kernel and its factor may take, in bytes or as text ("1 GB", the default).
         params: a part of the model's parameters; None: all that are trainable.
@@ -73,7 +74,7 @@ class LevenbergMarquardt(GaussNewton):
         damping: float | Literal["gcv", "evidence"] | None = None,
         control: Control | None = None,
         scaling: Literal["marquardt", "identity"] | None = None,
-        geodesic: bool = False,
+        geodesic: bool | None = None,
         solver: Solver | None = None,
         memory: int | str = "1 GB",
         params: Iterable[Any] | None = None,
@@ -85,7 +86,7 @@ class LevenbergMarquardt(GaussNewton):
         if isinstance(damping, str) and damping not in RULES:
             raise ValueError(unknown_name("damping", damping, RULES))
         if control is None:
-            control = Ridge(damping) if isinstance(damping, str) else TrustRegion(damping or TrustRegion.damping)
+            control = Ridge(damping) if isinstance(damping, str) else TrustRegion(damping)
         if isinstance(control, Ridge):  # a penalty of the parameters as they are
             if scaling == "marquardt":
                 raise ValueError("scaling='marquardt' with a ridge, which shrinks parameters as they are; leave it out")

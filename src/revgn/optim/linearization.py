@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +13,13 @@ from torch.utils._pytree import tree_leaves
 from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import call, jvp, plain_kernels, swapped
 from revgn.losses import GaussNewtonLoss
-from revgn.losses.weights import relative
+from revgn.losses.base import relative
 from revgn.optim.certificate import Certificate, certify
 from revgn.right_inverses import Change, Equation, RightInverse
 from revgn.right_inverses.base import FactorOf
 from revgn.right_inverses.moore_penrose import MoorePenroseLinearized
 from revgn.solvers import Factor, Solution
-from revgn.solvers.base import EXACT
+from revgn.solvers.base import EXACT, State
 
 # The most that twice the acceleration may be, relative to the step.
 SMALL_BEND = 0.75
@@ -57,12 +57,15 @@ class Linearization:
         parameters: those that may change, by name.
         factor: makes a layer's factor.
         inputs, targets, sample_weight: the batch; targets None: zero, for outputs that are residuals.
-        geodesic: whether changes follow the curvature of the outputs' path, see `LevenbergMarquardt`.
+        memory: what solver and right inverse keep of a layer.
+        geodesic: whether changes follow the curvature of the outputs' path, see `LevenbergMarquardt`; None: where
+            there are fewer parameters than outputs.
 
     Attributes:
         outputs: F, (n, d_out).
         value: the loss.
         r: the change of the outputs that the loss asks for, (n, d_out).
+        wide: whether there are at least as many parameters as outputs of all rows.
 
     Raises:
         ValueError, TypeError: the batch does not fit the model or the loss.
@@ -80,16 +83,19 @@ class Linearization:
         targets: Tensor | None,
         sample_weight: Tensor | None,
         *,
-        geodesic: bool = False,
+        geodesic: bool | None = False,
+        memory: Callable[[nn.Parameter], State],
     ) -> None:
         self.model, self.loss = model, loss
-        self.geodesic = geodesic
         self.inputs, self.sample_weight = inputs, sample_weight
         self.parameters = parameters
         self._linearized = right_inverse.linearize(model, inputs, list(parameters.values()))
+        self._linearized.remember(memory)
         self._new_factor = factor
         self._factors: dict[nn.Parameter, Factor] = {}
         self.outputs = self._linearized.outputs
+        self.wide = sum(p.numel() for p in parameters.values()) >= self.outputs.numel()
+        self.geodesic = not self.wide if geodesic is None else geodesic
         self.targets = targets = torch.zeros_like(self.outputs) if targets is None else targets
         loss.check(self.outputs, targets, sample_weight)
         self.value = self.loss_of(self.outputs)
@@ -194,7 +200,14 @@ class Linearization:
 
     def _factor_with(self, damping: float | None) -> FactorOf:
         """What makes the factors of a step of that damping."""
-        return self._new_factor if damping is None else lambda map, key: Damped(self._factor(map, key), damping)
+        if damping is None:
+            return self._new_factor
+
+        def factor(map: LinearMap, key: nn.Parameter) -> Factor:
+            inner = self._factor(map, key)
+            return Damped(inner.map, inner.solver, inner, damping)
+
+        return factor
 
     def _factor(self, map: LinearMap, key: nn.Parameter) -> Factor:
         """A layer's factor, made once for all dampings."""
@@ -220,20 +233,19 @@ class Linearization:
                 )
 
 
+@dataclass(eq=False)
 class Damped(Factor):
     """A factor that solves with a damping of its own where none is asked."""
 
-    def __init__(self, inner: Factor, damping: float) -> None:
-        super().__init__(inner.map, inner.solver)
-        self.inner = inner
-        self.damping = damping
+    inner: Factor
+    damping: float
 
     @functools.cached_property
     def surjective(self) -> bool:
         return self.inner.surjective
 
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
-        return self.inner.invert(target, self.damping if damping is None else damping)
+    def invert(self, target: Tensor, damping: float) -> Solution:
+        return self.inner.invert(target, damping)
 
     def solve(self, target: Tensor, damping: float | None = None) -> Solution:
         return self.inner.solve(target, self.damping if damping is None else damping)

@@ -52,6 +52,10 @@ class OptimizerTrial:
         return len(self._linearization.outputs)
 
     @property
+    def wide(self) -> bool:
+        return self._linearization.wide
+
+    @property
     def smallest(self) -> float:
         return torch.finfo(self._linearization.outputs.dtype).eps
 

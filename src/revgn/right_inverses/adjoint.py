@@ -47,20 +47,14 @@ class Adjoint(RightInverse):
 
 
 class AdjointLinearized(Linearized):
-    """A module at a batch: the features of its affine layers, and the derivative of the outputs by what each gave.
-
-    Args:
-        jacobian: of the module.
-
-    Raises:
-        ValueError: the module has no affine layer that is used once.
-    """
+    """A module at a batch: the features of its affine layers, and the derivative of the outputs by what each gave."""
 
     def __init__(self, jacobian: Jacobian) -> None:
         self.jacobian = jacobian
         blocks = jacobian.blocks
         self.outputs = jacobian.outputs
-        self.layers = [b for b in blocks if isinstance(b, AffineBlock) and _is_plain(b)]
+        affine = [block for block in blocks if isinstance(block, AffineBlock) and block.weight is not None]
+        self.layers = [b for b in affine if b.positions == 1 and b.groups == 1 and not b.transposed]
         if not self.layers:
             raise ValueError(
                 "the model has no affine layer with trainable weights that each row uses once, such as nn.Linear on "
@@ -68,7 +62,8 @@ class AdjointLinearized(Linearized):
             )
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
-        surjective = [layer for layer in self.layers if _may_be(layer) and factor(layer.map(), _key(layer)).surjective]
+        wide = [layer for layer in self.layers if layer.map().wide]
+        surjective = [layer for layer in wide if factor(layer.map(), _key(layer)).surjective]
         used = surjective or self.layers
         made: dict[nn.Parameter, Tensor] = {}
         moved = torch.zeros_like(equation.r)
@@ -120,14 +115,6 @@ class AdjointLinearized(Linearized):
             "is the least-squares one of all layers and not exact. Use a smaller batch or wider layers for an exact "
             "step, or right_inverse='moore-penrose', which needs no wide layers."
         )
-
-
-def _is_plain(layer: AffineBlock) -> bool:
-    return layer.weight is not None and layer.positions == 1 and layer.groups == 1 and not layer.transposed
-
-
-def _may_be(layer: AffineBlock) -> bool:
-    return layer.map().columns >= layer.rows
 
 
 def _key(layer: AffineBlock) -> nn.Parameter:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from revgn.linear import Inputs, LinearMap, WeightedRows
 from revgn.solvers import Cholesky, Factor, Solution, Solver
+from revgn.solvers.base import State
 
 FactorOf = Callable[[LinearMap, nn.Parameter], Factor]
 """Makes the factor of a layer's map; the layer's weight tells whose memory the solver may use."""
@@ -84,6 +85,9 @@ class Linearized(abc.ABC):
 
     outputs: Tensor
     rows_interact: bool = False
+
+    def remember(self, memory: Callable[[nn.Parameter], State]) -> None:  # noqa: B027  # most remember nothing
+        """Take what earlier steps have left of each layer, to read and to update; called before `change`."""
 
     @abc.abstractmethod
     def change(self, equation: Equation, factor: FactorOf) -> Change:

@@ -1,7 +1,7 @@
 """The Moore-Penrose inverse of the whole Jacobian, by the tangent kernel: for any module."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +20,9 @@ from revgn.right_inverses.base import (
     relative_defect,
 )
 from revgn.solvers import QR, Cholesky, Factor, Solver
+from revgn.solvers.base import State
 from revgn.solvers.cholesky import LARGE
-from revgn.solvers.eigh import EighFactor
+from revgn.solvers.eigenvalues import EighFactor
 from revgn.solvers.kernel_cg import KernelCG
 
 
@@ -87,7 +88,12 @@ class MoorePenroseLinearized(Linearized):
         self.rows_interact = isinstance(jacobian, WholeJacobian)
         jacobian.blocks  # noqa: B018  # one pass gives the layers and the outputs
         self.outputs = jacobian.outputs
+        self._memory: State = {}
         self._map: LinearMap | None = None  # its columns are scaled once, whatever dampings are tried
+
+    def remember(self, memory: Callable[[nn.Parameter], State]) -> None:
+        if self.options.scaled is not False:
+            self._memory = memory(self.jacobian.parameters[0])
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
         weighted = Weighted(equation.root, self.jacobian)
@@ -132,7 +138,10 @@ class MoorePenroseLinearized(Linearized):
             if scaled is None:
                 limit = parse_bytes(self.options.memory)
                 scaled = not weighted.wide and 3 * weighted.rows * weighted.columns * weighted.dtype.itemsize <= limit
-            self._map = ScaledColumns(weighted) if scaled else weighted
+            self._map = weighted
+            if scaled:
+                self._map = ScaledColumns(weighted, self._memory.get("column_norms"))
+                self._memory["column_norms"] = self._map.norms
         return factor(self._map, self.jacobian.parameters[0])
 
     def _target(self, weighted: Weighted, equation: Equation) -> Tensor:

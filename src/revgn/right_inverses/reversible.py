@@ -1,6 +1,6 @@
 """The right inverse of the Jacobian by way of the inverse network (Buffelli et al. 2024, section 4)."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,7 @@ from revgn.linear.layers import own
 from revgn.nn import Coupling, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
 from revgn.right_inverses.base import Change, Equation, FactorOf, LayerReport, Linearized, RightInverse, on_host, solve
-from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, uniform
-from revgn.right_inverses.trainable import require_reversible, trainable_blocks
+from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, trainable_blocks, uniform
 from revgn.solvers import Solution
 
 
@@ -53,28 +52,30 @@ class Reversible(RightInverse):
         find_block_weights(self.block_weights, None)
 
     def check(self, model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
-        network = require_reversible(model)
-        find_block_weights(self.block_weights, len(network.blocks))
-        trainable_blocks(network, parameters)
+        self._blocks(model, parameters)
 
     def linearize(self, model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> "ReversibleLinearized":
-        network = require_reversible(model)
         # Asked at every batch: networks are pruned, parametrised and frozen after they were made.
-        trainable = trainable_blocks(network, parameters)
-        weights = find_block_weights(self.block_weights, len(network.blocks))
-        return ReversibleLinearized(network, inputs, trainable, weights, self)
+        return ReversibleLinearized(self, inputs, *self._blocks(model, parameters))
+
+    def _blocks(
+        self, model: nn.Module, parameters: Sequence[nn.Parameter]
+    ) -> tuple[ReversibleNetwork, BlockWeights, list[int]]:
+        """The network, how its blocks share a step, and which of them may move."""
+        if not isinstance(model, ReversibleNetwork):
+            raise TypeError(
+                f"model is a {type(model).__name__}, not a revgn.nn.ReversibleNetwork such as revgn.RevMLP; for any "
+                "other module use right_inverse='moore-penrose' or 'adjoint'"
+            )
+        weights = find_block_weights(self.block_weights, len(model.blocks))
+        return model, weights, trainable_blocks(model, parameters)
 
 
 @dataclass(frozen=True, eq=False)
 class BlockStep:
     """The step of one block: alone it moves the outputs by the whole of r, if the block is surjective.
 
-    Attributes:
-        changes: of each of the block's parameters.
-        solutions: of f and g, without the features they were solved from.
-        defects: how much of their targets f and g left.
-        surjective: whether both defects are no more than one Newton step may leave.
-        suspicion: how much each row may have gone astray, (n,).
+    Ranks and defects are those of f and g; the suspicion is how much each row may have gone astray, (n,).
     """
 
     changes: dict[nn.Parameter, Tensor]
@@ -84,28 +85,20 @@ class BlockStep:
     suspicion: Tensor
 
 
+@dataclass(eq=False)
 class ReversibleLinearized(Linearized):
-    """A reversible network at a batch: outputs, the last state, and the features of blocks, kept or to be rebuilt.
+    """A reversible network at a batch: outputs, the last state, and the features of blocks, kept or to be rebuilt."""
 
-    Args:
-        network, inputs: which network, and where.
-        trainable: indices of the blocks that may move.
-        weights: the strategy by which they share the step.
-        options: the right inverse.
-    """
+    options: Reversible
+    inputs: Tensor
+    network: ReversibleNetwork
+    weights: BlockWeights
+    trainable: Sequence[int]
 
-    def __init__(
-        self,
-        network: ReversibleNetwork,
-        inputs: Tensor,
-        trainable: Sequence[int],
-        weights: BlockWeights,
-        options: Reversible,
-    ) -> None:
-        self.network, self.inputs, self.options = network, inputs, options
-        self.trainable, self.weights = trainable, weights
-        possible = [index for index in trainable if network.layers[index].max_rank >= len(inputs)]
-        self.wanted = weights.wanted(trainable, possible) or trainable
+    def __post_init__(self) -> None:
+        layers = self.network.layers
+        possible = [index for index in self.trainable if layers[index].max_rank >= len(self.inputs)]
+        self.wanted = self.weights.wanted(self.trainable, possible) or self.trainable
         self._run_forward(self.wanted)
 
     def _run_forward(self, wanted: Collection[int]) -> None:
@@ -143,23 +136,12 @@ class ReversibleLinearized(Linearized):
         )
 
     def _solve_blocks(self, equation: Equation, factor: FactorOf, wanted: Collection[int]) -> dict[int, BlockStep]:
-        """The steps of the wanted blocks, from the last down until the block weights have enough."""
-        solved: dict[int, BlockStep] = {}
-        for index, step in self._steps(equation, factor, wanted):
-            solved[index] = step
-            if self.weights.enough({i: s.surjective for i, s in solved.items()}):
-                break
-        return solved
-
-    def _steps(self, equation: Equation, factor: FactorOf, wanted: Collection[int]) -> Iterator[tuple[int, BlockStep]]:
-        """The steps of the wanted blocks, from the last to the first, each of which moves the outputs by r.
-
-        Lazy: what the consumer does not ask for is neither solved nor pulled back.
-        """
+        """The steps of the wanted blocks, each moving the outputs by r, from the last down to what is enough."""
 
         def solved(coupling: Coupling, point: Any, target: Tensor) -> Solution:
             return solve(factor, point.map, _weight(coupling), target, equation.row_root)
 
+        steps: dict[int, BlockStep] = {}
         r = equation.r
         readout = self.network.readout_inverse()
         tangent = r @ readout  # T_L = r U^+
@@ -185,21 +167,23 @@ class ReversibleLinearized(Linearized):
             # What f has moved reaches b' through g and must not be moved twice. Where f moves all of ta' this is tb.
             target = tb if f.exact else tb_out - block.g.jvp(point.g, f.moved)
             g = solved(block.g, point.g, target)  # Delta_g = Phi_g^+ (tb' - J_g[Phi_f Delta_f] W_g)
-            yield index, _block_step(block, f, g)
-            if index > lowest:
-                ta = ta_out - block.f.jvp(point.f, tb)
-                tangent = torch.cat((ta, tb), dim=-1)
+            steps[index] = _block_step(block, f, g)
+            if index == lowest or (self.weights.last and steps[index].surjective):
+                break
+            ta = ta_out - block.f.jvp(point.f, tb)
+            tangent = torch.cat((ta, tb), dim=-1)
+        return steps
 
     def _layers(self, solved: Mapping[int, BlockStep], weights: Mapping[int, float]) -> tuple[LayerReport, ...]:
         names = {module: name for name, module in self.network.named_modules()}
-        known = [rank for index in solved for rank in solved[index].measured_ranks]
-        ranks = on_host(known)
-        measured = dict(zip(solved, zip(ranks[::2], ranks[1::2], strict=True), strict=True))
+        known = [(index, half) for index in solved for half in (0, 1)]
+        ranks = on_host([solved[index].measured_ranks[half] for index, half in known])
+        measured = dict(zip(known, ranks, strict=True))
         return tuple(
             LayerReport(
                 name=names[coupling],
                 block=index,
-                rank=measured[index][half] if index in solved else None,
+                rank=measured.get((index, half)),
                 defect=solved[index].defects[half] if index in solved else None,
                 weight=weights.get(index, 0.0),
             )

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import logging
 import math
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -18,9 +19,8 @@ from revgn.linear.sharded import whole
 SURJECTIVE = {torch.float32: 1e-3, torch.float64: 1e-8}
 # The defect below which a step counts as exact. In float64 that is to rounding, so that J Delta = r to ten digits.
 EXACT = {torch.float32: 1e-3, torch.float64: 1e-11}
-# The defect at which an iteration (refinement, conjugate gradients) has done enough: in float32, where a product
-# counts, half of what makes a step inexact, since 8 probes may be a quarter off; in float64, where the digits are what
-# one came for, near rounding.
+# The defect at which an iteration has done enough: in float32, where a product counts, half of what makes a step
+# inexact, since 8 probes may be a quarter off; in float64, where the digits are what one came for, near rounding.
 ENOUGH = {torch.float32: 5e-4, torch.float64: 1e-12}
 PROBES = 8
 
@@ -47,7 +47,7 @@ class Solution:
 
     @property
     def delta(self) -> Tensor:
-        """The rows of x that belong to a layer's features, (h, k)."""
+        """The rows of x for a layer's features, (h, k)."""
         return self.x[0]
 
     @property
@@ -82,8 +82,7 @@ class Solution:
         """
         scale = torch.linalg.vector_norm(self.target, dtype=torch.float64)
         # Where u = 0 nothing is left of it; decided where the tensors are, so that one number comes to the host.
-        relative = torch.linalg.vector_norm(self.left, dtype=torch.float64) / torch.where(scale == 0, 1.0, scale)
-        return float(relative)
+        return float(torch.linalg.vector_norm(self.left, dtype=torch.float64) / torch.where(scale == 0, 1.0, scale))
 
     def spread(self, right: Tensor) -> "Solution":
         """The solution for the target u R, (n, m), given that for u: x R, for R (k, m)."""
@@ -100,22 +99,22 @@ class Solution:
         return self.defect <= SURJECTIVE[self.target.dtype]
 
 
+@dataclass(eq=False)
 class Factor(abc.ABC):
     """What a solver has made of a map: it answers any number of right-hand sides, with any damping.
 
     A subclass implements `invert`.
 
-    Args:
+    Attributes:
         map: A.
         solver: what made the factor.
     """
 
-    def __init__(self, map: LinearMap, solver: "Solver") -> None:
-        self.map = map
-        self.solver = solver
+    map: LinearMap
+    solver: Any
 
     @abc.abstractmethod
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
+    def invert(self, target: Tensor, damping: float) -> Solution:
         """As `solve`, where what is not finite may lead to a solution that is not, or to torch's LinAlgError."""
 
     def solve(self, target: Tensor, damping: float | None = None) -> Solution:
@@ -131,11 +130,11 @@ class Factor(abc.ABC):
         """
         require_tolerance("damping", damping)
         target = whole(target)
+        damping = float(getattr(self.solver, "damping", 0.0)) if damping is None else damping
         solution = self._attempt(target, damping)
         if solution is not None and solution.exact:
             return solution
-        done = solution is not None and math.isfinite(solution.defect)
-        largest = self.map.typical_entry() if done else self.map.largest_entry()
+        largest = self.map.largest_entry() if solution is None else self.map.typical_entry()
         info = torch.finfo(target.dtype)
         low, high = (info.tiny / info.eps) ** 0.5, info.max**0.5 * info.eps
         if 0 < largest < math.inf and not low < largest < high:
@@ -146,48 +145,44 @@ class Factor(abc.ABC):
             solution = Solution(x, inner.measured_rank, self.map, target)
         if solution is not None and math.isfinite(solution.defect):
             return solution
-        finite(target, "target")
+        if not torch.isfinite(target).all():
+            raise FloatingPointError("the target holds NaN or infinity; check the inputs and lower the learning rate")
         if not math.isfinite(largest):
             raise FloatingPointError("the features hold NaN or infinity; check the inputs and lower the learning rate")
         raise FloatingPointError("the solution holds NaN or infinity; add damping or lower the learning rate")
 
-    def _attempt(self, target: Tensor, damping: float | None) -> Solution | None:
+    def ridge(self, damping: float) -> float:
+        """Lambda itself."""
+        return damping * self.map.squared_norm() / min(self.map.rows, self.map.columns) if damping else 0.0
+
+    def _attempt(self, target: Tensor, damping: float) -> Solution | None:
         try:
-            return self.invert(target, damping)
+            solution = self.invert(target, damping)
         except torch.linalg.LinAlgError:  # torch's answer to matrices that are not finite
             return None
+        return solution if math.isfinite(solution.defect) else None
 
     @functools.cached_property
     def surjective(self) -> bool:
         """Whether A reaches every u, measured: by the defect that is left of random ones."""
-        generator = torch.Generator().manual_seed(self.map.rows)
-        probes = torch.randn(self.map.rows, PROBES, generator=generator, dtype=torch.float64, device="cpu")
-        return self.solve(probes.to(self.map.device, self.map.dtype)).surjective
+        return self.solve(_probes(self.map.rows, self.map.dtype, self.map.device)).surjective
 
 
 class Unfactored(Factor):
     """The factor of a map that has none, for it holds or squares to what is not finite: `solve` finds out which."""
 
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
+    def invert(self, target: Tensor, damping: float) -> Solution:
         raise torch.linalg.LinAlgError("the map could not be factored")
 
 
+@dataclass(eq=False)
 class WidenedFactor(Factor):
-    """The factor of [Z V, 1] by way of that of the narrow [Z C, 1], see `revgn.linear.narrow`.
+    """The factor of [Z V, 1] by way of that of the narrow [Z C, 1], see `revgn.linear.narrow`."""
 
-    Args:
-        map, solver: as `Factor`.
-        narrow: the narrow map.
-        inner: its factor.
-    """
+    narrow: Narrowed
+    inner: Factor
 
-    def __init__(self, map: LinearMap, solver: "Solver", narrow: Narrowed, inner: Factor) -> None:
-        super().__init__(map, solver)
-        self.narrow = narrow
-        self.inner = inner
-
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
-        damping = float(getattr(self.solver, "damping", 0.0)) if damping is None else damping
+    def invert(self, target: Tensor, damping: float) -> Solution:
         # Both maps have the same trace, so that their mean diagonals differ by the sizes of their Gram matrices.
         narrow, wide = self.narrow.map, self.map
         share = min(narrow.rows, narrow.columns) / min(wide.rows, wide.columns)
@@ -198,7 +193,8 @@ class WidenedFactor(Factor):
 class Solver(abc.ABC):
     """Base class of the solvers: small frozen objects with two verbs, `factor` once and the factor's `solve` often.
 
-    A subclass implements `factor_map`. One that remembers earlier batches says so by `remembers = True`.
+    A subclass implements `factor_map`. One that remembers earlier batches says so by `remembers = True`; one that damps
+    has a field `damping`.
     """
 
     remembers: ClassVar[bool] = False
@@ -246,11 +242,10 @@ class Solver(abc.ABC):
         """As `factor`, for a map to be taken as it is."""
 
 
-def finite(matrix: Tensor, name: str) -> Tensor:
-    """The tensor as it is; raises FloatingPointError if it holds NaN or infinity."""
-    if not torch.isfinite(matrix).all():
-        raise FloatingPointError(f"the {name} holds NaN or infinity; check the inputs and lower the learning rate")
-    return matrix
+@functools.cache
+def say_once(message: str) -> None:
+    """Log a step down the ladder of solvers the first time that it is taken in this process."""
+    logging.getLogger("revgn.solvers").warning(message)
 
 
 def require_tolerance(name: str, value: Any) -> None:

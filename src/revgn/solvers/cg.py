@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 from revgn.linear import LinearMap
-from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance
-from revgn.solvers.ladder import say_once
+from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance, say_once
 
 
 @dataclass(frozen=True)
 class CG(Solver):
     """Delta = Phi^+ u by conjugate gradients on (A^T A + lambda I) Delta = A^T u, all columns of u as one block.
 
-    Use it where no Gram matrix can be held or formed: very many rows, with `GaussNewton(chunk_rows=...)`. It needs the
-    features only as a factor of products, and starts from zero, so that without damping it ends in the solution of
-    least norm. A block of k columns searches k directions an iteration: ill-conditioned features take about n / k
-    iterations, well-conditioned ones few. Cost: 4 n h k an iteration, and a QR of (h, k).
+    Use it where no Gram matrix can be held or formed: very many rows, with `GaussNewton(chunk_rows=...)`. It starts
+    from zero, so that without damping it ends in the solution of least norm. A block of k columns searches k directions
+    an iteration: ill-conditioned features take about n / k iterations, well-conditioned ones few. Cost: 4 n h k an
+    iteration, and a QR of (h, k).
 
     Args:
         tol: stop at this relative defect ||u - A Delta|| / ||u||; None: 5e-4 in float32, 1e-12 in float64. It also
@@ -42,34 +41,25 @@ class CG(Solver):
             raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
 
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
-        return CGFactor(map, self, self.tol, self.damping, self.max_iterations)
+        return CGFactor(map, self)
 
 
 class CGFactor(Factor):
-    """Nothing is factored: every right-hand side is iterated anew.
+    """Nothing is factored: every right-hand side is iterated anew."""
 
-    Args:
-        map, solver: as `Factor`.
-        tol, damping, max_iterations: the solver's.
-    """
+    solver: CG
 
-    def __init__(self, map: LinearMap, solver: Solver, tol: float | None, damping: float, max_iterations: int) -> None:
-        super().__init__(map, solver)
-        self.tol = ENOUGH[map.dtype] if tol is None else tol
-        self.damping = damping
-        self.max_iterations = max_iterations
-
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
-        a, tol = self.map, self.tol
-        damping = self.damping if damping is None else damping
-        ridge = damping * a.squared_norm() / min(a.rows, a.columns) if damping else 0.0
+    def invert(self, target: Tensor, damping: float) -> Solution:
+        a, most = self.map, self.solver.max_iterations
+        tol = ENOUGH[a.dtype] if self.solver.tol is None else self.solver.tol
+        ridge = self.ridge(damping)
         noise = 8 * torch.finfo(target.dtype).eps
         left = target.clone()  # u - A x
         # Q R = A^T u - (A^T A + lambda I) x, the residual of the normal equations: it vanishes at the minimum.
         basis, rest = torch.linalg.qr(a.stack(a.adjoint(target)))
         whole_left, whole_rest = _norm(left), _norm(rest)
         directions, stacked = basis, torch.zeros_like(basis @ rest)
-        for _ in range(self.max_iterations):
+        for _ in range(most):
             turn, rest = _deflate(rest, (tol if damping else noise) * whole_rest)
             basis, directions = basis @ turn, directions @ turn
             if len(rest) == 0 or (not damping and _norm(left) <= tol * whole_left):
@@ -85,7 +75,7 @@ class CGFactor(Factor):
             directions = basis + directions @ turn.mT
             rest = turn @ rest
         else:
-            say_once(f"CG: not converged in {self.max_iterations} iterations; the defect tells how far it came")
+            say_once(f"CG: not converged in {most} iterations; the defect tells how far it came")
         # How many directions it took says nothing sure of the rank: an iteration may need more than there are.
         return Solution(a.split(stacked), None, a, target)
 

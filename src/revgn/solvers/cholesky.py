@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from revgn.linear import LinearMap
-from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance
-from revgn.solvers.eigh import Eigh
+from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance, say_once
+from revgn.solvers.eigenvalues import Eigh
 from revgn.solvers.gram import image_by_gram, through_gram
-from revgn.solvers.ladder import say_once
 
 # Rows from which the factorisation of a float32 map dominates all else: n^3 / 3 beside n^2 h.
 LARGE = 4096
@@ -20,10 +19,10 @@ LARGE = 4096
 class Cholesky(Solver):
     """x = A^T (A A^T + lambda I)^-1 u by a Cholesky factorisation: the fastest, and the default.
 
-    Undamped (`damping=0`) lambda is the dtype's epsilon, and the solution is refined, two products a time, while
-    its measured defect exceeds 5e-4 in float32 or 1e-12 in float64. If it stays inexact the features have lost rank,
-    and `Eigh` gives A^+ u instead. With a damping of your own you get the damped solution, that is a
-    Levenberg-Marquardt step within the layer. For n > h the same in parameter space: least squares.
+    Undamped (`damping=0`) lambda is the dtype's epsilon, and the solution is refined, two products a time, while its
+    measured defect exceeds 5e-4 in float32 or 1e-12 in float64. If it stays inexact the features have lost rank, and
+    `Eigh` gives A^+ u instead. With a damping of your own you get the damped solution, that is a Levenberg-Marquardt
+    step within the layer. For n > h the same in parameter space: least squares.
     In float32 Gram matrices of 4096 rows and more are kept and factored in float32 first, at half the time and memory;
     if refinement does not bring the measured defect to 5e-4, once more in float64.
     A factorisation that fails is tried with 100 and 10,000 times the damping, then handed to `Eigh`, then to `SVD`.
@@ -45,34 +44,31 @@ class Cholesky(Solver):
         require_tolerance("refinements", self.refinements)
 
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
-        return CholeskyFactor(map, self, self.damping, self.refinements)
+        single = map.dtype == torch.float32 and map.wide and map.rows >= LARGE and not self.damping
+        return CholeskyFactor(map, self, map.smaller_gram(torch.float32 if single else torch.float64))
 
 
+@dataclass(eq=False)
 class CholeskyFactor(Factor):
-    """A Gram matrix, and its Cholesky factor for the damping that was asked for last.
+    """A Gram matrix, and its Cholesky factor for the damping that was asked for last."""
 
-    Args:
-        map, solver: as `Factor`.
-        damping, refinements: the solver's.
-    """
+    solver: Cholesky
+    gram: Tensor
+    _root: tuple[float, Tensor] | None = None
+    _spectral: Factor | None = None
 
-    def __init__(self, map: LinearMap, solver: Solver, damping: float, refinements: int) -> None:
-        super().__init__(map, solver)
-        single = map.dtype == torch.float32 and map.wide and map.rows >= LARGE and not damping
-        self.gram = map.smaller_gram(torch.float32 if single else torch.float64)
-        self.damping = damping
-        self.refinements = refinements
-        self._eps = torch.finfo(map.dtype).eps
-        self._root: tuple[float, Tensor] | None = None
-        self._spectral: Factor | None = None
-
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
-        damping = self.damping if damping is None else damping
+    def invert(self, target: Tensor, damping: float) -> Solution:
         if self._spectral is not None and not damping:  # this map is known to have lost rank
-            return self._spectral.invert(target, None)
-        for ridge in self._ladder(damping):
+            return self._spectral.invert(target, 0.0)
+        eps = torch.finfo(self.map.dtype).eps
+        # Undamped least squares (n > h) has no refinement to undo more damping: one try.
+        for factor in (1.0, 1e2, 1e4) if damping or self.map.wide else (1.0,):
+            ridge = factor * (damping or eps)
             root = self._cholesky(ridge)
-            solution = self._solution(root, target, self._rank(root, 0.0 if damping else ridge))
+            # Pivots of lost directions hold the rung of the ladder, and the rounding of the Gram matrix: some epsilons
+            # of its diagonal.
+            cut = (100 * eps + (0.0 if damping else 10 * ridge)) * self.gram.diagonal().mean()
+            solution = self._solution(root, target, (root.diagonal().square() > cut).sum())
             single = self.gram.dtype == torch.float32  # what this cannot do is done in double, not with more damping
             if math.isfinite(solution.defect) or single or not torch.isfinite(self.gram.diagonal().sum()):
                 return solution if damping else self._finish(solution, root)
@@ -90,10 +86,10 @@ class CholeskyFactor(Factor):
             say_once("Cholesky: single precision does not do for this large Gram matrix; forming it again in double")
             self._root = None
             self.gram = self.map.smaller_gram(torch.float64)
-            return self.invert(solution.target, None)
-        return self._by_eigenvalues(solution.target, None)
+            return self.invert(solution.target, 0.0)
+        return self._by_eigenvalues(solution.target, 0.0)
 
-    def _by_eigenvalues(self, target: Tensor, damping: float | None) -> Solution:
+    def _by_eigenvalues(self, target: Tensor, damping: float) -> Solution:
         if self._spectral is None:
             self._root = None  # as large as the Gram matrix, and of no further use
             self._spectral = Eigh().factor_gram(self.gram, self.map)
@@ -101,7 +97,7 @@ class CholeskyFactor(Factor):
 
     def _refine(self, solution: Solution, root: Tensor) -> Solution:
         target = solution.target
-        for _ in range(self.refinements):
+        for _ in range(self.solver.refinements):
             if not solution.defect > ENOUGH[target.dtype]:
                 break
             # In the map's precision: a correction that was added to the dual solution would be rounded away.
@@ -111,12 +107,6 @@ class CholeskyFactor(Factor):
                 break
             solution = refined
         return solution
-
-    def _ladder(self, damping: float) -> tuple[float, ...]:
-        """What to try in turn. Undamped least squares (n > h) has no refinement to undo more damping: one try."""
-        if not damping and not self.map.wide:
-            return (self._eps,)
-        return tuple(factor * (damping or self._eps) for factor in (1.0, 1e2, 1e4))
 
     def _cholesky(self, damping: float) -> Tensor:
         """The Cholesky factor of the Gram matrix with that much damping; NaN where it is not positive definite."""
@@ -131,20 +121,11 @@ class CholeskyFactor(Factor):
         return self._root[1]
 
     def _solution(self, root: Tensor, target: Tensor, rank: Tensor | None) -> Solution:
-        duals: list[Tensor] = []
-
         def inverse(right: Tensor) -> Tensor:
             # Two triangular solves, as torch.cholesky_solve would copy the factor.
             half = torch.linalg.solve_triangular(root, right.to(root.dtype), upper=False)
-            duals.append(torch.linalg.solve_triangular(root.mT, half, upper=True))
-            return duals[0]
+            return torch.linalg.solve_triangular(root.mT, half, upper=True)
 
-        x = through_gram(inverse, self.map, target)
-        known = image_by_gram(self.map, x, self.gram, duals[0]) if self.map.wide else None
+        x, dual = through_gram(inverse, self.map, target)
+        known = image_by_gram(self.map, x, self.gram, dual) if self.map.wide else None
         return Solution(x, rank, self.map, target, known)
-
-    def _rank(self, root: Tensor, ridge: float) -> Tensor:
-        # Pivots of lost directions hold the rung of the ladder, and the rounding of the Gram matrix: some epsilons of
-        # its diagonal.
-        cut = (100 * self._eps + 10 * ridge) * self.gram.diagonal().mean()
-        return (root.diagonal().square() > cut).sum()

@@ -11,8 +11,8 @@ from revgn.linear import LinearMap, Vector
 _SOUND = {torch.float32: 2.5e-4, torch.float64: 5e-13}
 
 
-def through_gram(inverse: Callable[[Tensor], Tensor], map: LinearMap, target: Tensor) -> Vector:
-    """The vector A^T (A A^T)^-1 u of a wide map, (A^T A)^-1 A^T u of a tall one.
+def through_gram(inverse: Callable[[Tensor], Tensor], map: LinearMap, target: Tensor) -> tuple[Vector, Tensor]:
+    """The vector x = A^T (A A^T)^-1 u of a wide map, (A^T A)^-1 A^T u of a tall one, and what the inverse gave.
 
     Args:
         inverse: applies the inverse of the Gram matrix to a float64 matrix of as many rows.
@@ -20,21 +20,17 @@ def through_gram(inverse: Callable[[Tensor], Tensor], map: LinearMap, target: Te
         target: u, (n, k).
     """
     if map.wide:
-        return map.adjoint(inverse(target.double()).to(target.dtype))
-    right = map.stack(map.adjoint(target))
-    return map.split(inverse(right.double()).to(target.dtype))
+        dual = inverse(target.double())
+        return map.adjoint(dual.to(target.dtype)), dual
+    stacked = inverse(map.stack(map.adjoint(target)).double())
+    return map.split(stacked.to(target.dtype)), stacked
 
 
 def image_by_gram(map: LinearMap, x: Vector, lower: Tensor, dual: Tensor) -> Tensor | None:
     """A x as the Gram matrix times the dual solution, for x = A^T a; None where A x itself is to be made.
 
     For maps whose products are dear: the map says so by naming some rows of A x, and on these the two are compared.
-
-    Args:
-        map: A.
-        x: the vector whose image is wanted.
-        lower: the lower triangle of A A^T.
-        dual: a, (n, k).
+    Of A A^T the lower triangle is read.
     """
     spot = map.spot(x)
     if spot is None:

@@ -1,20 +1,20 @@
 """Preconditioned conjugate gradients in row space: for tangent kernels too large to be factored or held."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from revgn._sizes import say_bytes
 from revgn.linear import LinearMap, Weighted
-from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State
+from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, say_once
 from revgn.solvers.cholesky import Cholesky
 from revgn.solvers.gram import image_by_gram, symmetric_product
-from revgn.solvers.ladder import say_once
 
 # Beginnings anew from the true residual.
 RESTARTS = 2
+# Iterations from one beginning: with K held more of them cost more than a factorisation.
+MOST_HELD, MOST = 60, 1000
 
 
 @dataclass(frozen=True)
@@ -29,44 +29,33 @@ class KernelCG(Solver):
 
     Args:
         held: whether K is formed, in the model's precision.
-        max_iterations: the most iterations; None: 60 with K held, as more cost more than a factorisation, else 1000.
     """
 
     held: bool = True
-    max_iterations: int | None = None
 
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
-        most = (60 if self.held else 1000) if self.max_iterations is None else self.max_iterations
         if not self.held:
             kernel = say_bytes(8 * map.rows**2)
             say_once(f"a tangent kernel of {kernel} and its factor do not fit: solving by conjugate gradients")
-        return KernelCGFactor(map, self, map.gram(map.dtype) if self.held else None, most)
+        return KernelCGFactor(map, self, map.gram(map.dtype) if self.held else None, _preconditioner(map))
 
 
+@dataclass(eq=False)
 class KernelCGFactor(Factor):
-    """A kernel, if it is held, and its preconditioner.
+    """The lower triangle of A A^T, if it is held, the root of its preconditioner, and a factor that took its place."""
 
-    Args:
-        map, solver: as `Factor`.
-        kernel: the lower triangle of A A^T; None for products with A and A^T instead.
-        max_iterations: the most iterations.
-    """
+    kernel: Tensor | None
+    root: Tensor | None
+    direct: Factor | None = None
 
-    def __init__(self, map: LinearMap, solver: Solver, kernel: Tensor | None, max_iterations: int) -> None:
-        super().__init__(map, solver)
-        self.kernel = kernel
-        self.max_iterations = max_iterations
-        self._root = _preconditioner(map)
-        self._direct: Factor | None = None
-
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
-        if self._direct is not None:
-            return self._direct.invert(target, damping)
+    def invert(self, target: Tensor, damping: float) -> Solution:
+        if self.direct is not None:
+            return self.direct.invert(target, damping)
         a = self.map
-        ridge = damping * a.squared_norm() / min(a.rows, a.columns) if damping else 0.0
+        ridge = self.ridge(damping)
         v = torch.zeros_like(target, dtype=torch.float64)
-        left, start = target.double(), float(torch.linalg.vector_norm(target, dtype=torch.float64))
-        enough = 0.5 * ENOUGH[target.dtype] * start
+        left = target.double()
+        enough = 0.5 * ENOUGH[target.dtype] * float(torch.linalg.vector_norm(left))
         for _ in range(1 + RESTARTS):
             v = v + self._iterate(left, ridge, enough)
             # The residual that the iteration carries along drifts from the true one.
@@ -80,15 +69,15 @@ class KernelCGFactor(Factor):
             return solution
         say_once("CG: the tangent kernel is too ill-conditioned for conjugate gradients; factoring it instead")
         self.kernel = None
-        self._direct = Cholesky().factor_map(a, None)
-        return self._direct.invert(target, damping)
+        self.direct = Cholesky().factor_map(a, None)
+        return self.direct.invert(target, damping)
 
     def _iterate(self, target: Tensor, ridge: float, enough: float) -> Tensor:
         """The solution of (A A^T + ridge I) v = target by conjugate gradients, to a residual of so much."""
         left, v = target.clone(), torch.zeros_like(target)
         preconditioned = self._precondition(left)
         direction, inner = preconditioned, float((left * preconditioned).sum())
-        for _ in range(self.max_iterations):
+        for _ in range(MOST if self.kernel is None else MOST_HELD):
             if float(torch.linalg.vector_norm(left)) <= enough:
                 return v
             product = self._product(direction, ridge)
@@ -111,16 +100,16 @@ class KernelCGFactor(Factor):
         return self.map.apply(self.map.adjoint(right)).double() + ridge * v
 
     def _precondition(self, left: Tensor) -> Tensor:
-        if self._root is None:
+        if self.root is None:
             return left
-        return torch.cholesky_solve(left.reshape(len(self._root), -1), self._root).reshape(left.shape)
+        return torch.cholesky_solve(left.reshape(len(self.root), -1), self.root).reshape(left.shape)
 
 
 def _preconditioner(map: LinearMap) -> Tensor | None:
     """The Cholesky factor of the mean over outputs of the kernel's diagonal blocks, (n, n); None if none exists."""
     if not isinstance(map, Weighted):
         return None
-    mean: Any = map.jacobian.mean_gram()
+    mean = map.jacobian.mean_gram()
     mean.diagonal().add_(1e-6 * mean.diagonal().mean())  # as good as definite, and hardly another matrix
     root, info = torch.linalg.cholesky_ex(mean)
     return None if info != 0 else root

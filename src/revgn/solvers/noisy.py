@@ -37,38 +37,27 @@ class Noisy(Solver):
             raise ValueError(f"seed must be a whole number from 0 on, got {self.seed!r}")
 
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
-        return NoisyFactor(map, self, Cholesky().factor_map(map, state), self.std, self.seed)
+        return NoisyFactor(map, self, Cholesky().factor_map(map, state))
 
 
+@dataclass(eq=False)
 class NoisyFactor(Factor):
-    """An exact factor, and the noise that goes onto its solutions.
+    """An exact factor, and the noise that goes onto its solutions."""
 
-    Args:
-        map, solver: as `Factor`.
-        inner: the exact factor.
-        std, seed: the solver's.
-    """
+    solver: Noisy
+    exact: Factor
 
-    def __init__(self, map: LinearMap, solver: Solver, inner: Factor, std: float, seed: int) -> None:
-        super().__init__(map, solver)
-        self.inner = inner
-        self.std = std
-        self.seed = seed
-
-    def invert(self, target: Tensor, damping: float | None) -> Solution:
-        exact = self.inner.invert(target, damping)
-        if not self.std:
+    def invert(self, target: Tensor, damping: float) -> Solution:
+        exact = self.exact.invert(target, damping)
+        if not self.solver.std:
             return exact
         stacked = self.map.stack(exact.x)  # (p, k)
-        scale = self.std * torch.linalg.vector_norm(stacked, dtype=torch.float64) / stacked.numel() ** 0.5
+        scale = self.solver.std * torch.linalg.vector_norm(stacked, dtype=torch.float64) / stacked.numel() ** 0.5
+        # Random numbers that the seed and the very bits of the target decide.
+        digest = hashlib.blake2b(str(self.solver.seed).encode(), digest_size=7)
+        digest.update(target.detach().cpu().contiguous().numpy().tobytes())
+        generator = torch.Generator().manual_seed(int.from_bytes(digest.digest(), "little"))
         # In float64 on the CPU, so that one seed means the same noise in every dtype and on every device.
-        generator = self._generator(target)
         noise = torch.randn(stacked.shape, generator=generator, dtype=torch.float64, device="cpu")
         noisy = stacked + (scale * noise.to(scale.device)).to(stacked.dtype)
         return Solution(self.map.split(noisy), exact.measured_rank, self.map, target)
-
-    def _generator(self, target: Tensor) -> torch.Generator:
-        """Random numbers that the seed and the very bits of the target decide."""
-        digest = hashlib.blake2b(str(self.seed).encode(), digest_size=7)
-        digest.update(target.detach().cpu().contiguous().numpy().tobytes())
-        return torch.Generator().manual_seed(int.from_bytes(digest.digest(), "little"))

@@ -15,7 +15,6 @@ Seconds a step are medians after one step of warming up, unless that one takes l
 first step beyond what was held before it.
 """
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import torch
 
 import fresh
 import measure
+import package
 import problems
 import revgn
 from figures import dense_figure
@@ -42,7 +42,7 @@ TOO_SLOW = 0.25  # of the patience for a whole training: a method with such a st
 TRIAL_ROWS = 32  # where the package's settings are tried
 STATE = 128
 TINY_ROWS, ROWS = (8, 16), (16, 32, 64, 128, 256, 384, 512, 1024)
-CLOSED, CHOLESKY, BY_SVD, PACKAGE = "closed form", "dense, Cholesky", "dense, SVD", "torch-levenberg-marquardt"
+CLOSED, CHOLESKY, BY_SVD, PACKAGE = "closed form", "dense, Cholesky", "dense, SVD", package.NAME
 SOLVE_METHODS, WITH_VMAP = ("cholesky", "solve", "qr"), (True, False)
 FIRST_DAMPINGS = (1e-3, 1e-6)  # the package's default, and nearly none
 BENCHMARK = Benchmark(
@@ -93,7 +93,8 @@ def step_of(method: str, on: Problem, options: Mapping[str, Any]) -> Callable[[]
     if method == CLOSED:
         return on.gauss_newton()
     if method == PACKAGE:
-        return _package_step(on, **options)
+        module = package.training_module(on, **options)
+        return lambda: module.training_step(on.inputs, on.targets)
     optimizer = Dense(on.model, on.loss, solver=Cholesky() if method == CHOLESKY else SVD())
 
     def step() -> None:
@@ -101,28 +102,6 @@ def step_of(method: str, on: Problem, options: Mapping[str, Any]) -> Callable[[]
         optimizer.step()
 
     return step
-
-
-def _package_step(on: Problem, *, solve_method: str, use_vmap: bool, damping: float) -> Callable[[], object]:
-    from torch_levenberg_marquardt.damping import StandardDampingStrategy
-    from torch_levenberg_marquardt.training import LevenbergMarquardtModule
-
-    logging.getLogger("torch_levenberg_marquardt.training").addHandler(_OutOfMemoryHandler())
-    module = LevenbergMarquardtModule(
-        on.model,
-        damping_strategy=StandardDampingStrategy(starting_value=damping),
-        solve_method=solve_method,
-        use_vmap=use_vmap,
-    )
-    return lambda: module.training_step(on.inputs, on.targets)
-
-
-class _OutOfMemoryHandler(logging.Handler):
-    """The package logs what goes wrong in its solver and tries again; running out of memory should end it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if fresh.is_out_of_memory(RuntimeError(record.getMessage())):
-            raise MemoryError(record.getMessage())
 
 
 def peak(method: str, rows: int, options: Mapping[str, Any], memory: float) -> int:
@@ -197,12 +176,12 @@ def parameters(rows: int) -> int:
 
 def climb(sizes: Sequence[int], limits: Mapping[str, float]) -> list[Row]:
     """Every method at every size, each until it fails; the closed form at all of them."""
-    package = fastest_options(min(TRIAL_ROWS, max(sizes)))
+    theirs = fastest_options(min(TRIAL_ROWS, max(sizes)))
     variants: dict[str, list[dict[str, Any]]] = {
         CLOSED: [{}],
         CHOLESKY: [{}],
         BY_SVD: [{}],
-        PACKAGE: [package | {"damping": damping} for damping in FIRST_DAMPINGS],
+        PACKAGE: [theirs | {"damping": damping} for damping in FIRST_DAMPINGS],
     }
     failed: set[str] = set()
     found: list[Row] = []

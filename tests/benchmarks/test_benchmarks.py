@@ -10,6 +10,10 @@ BENCHMARKS = {
     "block_weights": (["--seeds", "1"], {"setting", "weights", "lr", "seeds", "loss", "accuracy", "pace", "runs"}),
     "dense": (["--rows", "8"], {"rows", "parameters", "method", "seconds", "rate", "steps", "time", "memory"}),
     "lean": (["--pairs", "1"], {"path", "blocks", "memory", "parameters"}),
+    "lm": (
+        ["sinc", "mlp", "wide-30", "--seeds", "1"],
+        {"problem", "method", "success", "share", "steps", "seconds", "pace", "memory", "options", "runs", "tried"},
+    ),
     "quick": (["--pairs", "1"], {"network", "method", "products", "theory", "seconds", "ratio", "lowest", "highest"}),
     "right_inverses": (["--seeds", "1", "--pairs", "1"], {"part", "setting", "method", "seconds", "ratio", "defect"}),
     "scaling": (
@@ -81,6 +85,7 @@ def test_a_picture_cannot_be_drawn_before_anything_was_measured(name, tmp_path):
         ("step", "minst", "mnist"),
         ("scaling", "l", "L"),
         ("time_to_loss", "crossentropy", "cross-entropy"),
+        ("lm", "wide300", "wide-300"),
         ("block_weights", "fullbatch", "full-batch"),
         ("right_inverses", "generalize", "generalise"),
     ],

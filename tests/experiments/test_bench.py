@@ -14,7 +14,18 @@ def test_without_a_name_every_benchmark_is_listed_with_its_question(capsys):
     assert main(["bench"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == sorted(
-        ["block_weights", "dense", "lean", "quick", "right_inverses", "scaling", "solvers", "step", "time_to_loss"]
+        [
+            "block_weights",
+            "dense",
+            "lean",
+            "lm",
+            "quick",
+            "right_inverses",
+            "scaling",
+            "solvers",
+            "step",
+            "time_to_loss",
+        ]
     )
     assert all(line.endswith("?") for line in lines)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from networks import normal
+from revgn.linear import Features
 from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Randomized
 from tables import SOLVERS, each
 
@@ -201,6 +202,16 @@ class TestLadder:
         features, target, _ = problem(20, 50, rank=8)
         assert QR()(features, target).rank == 8
         assert "QR: the features do not have full rank; solving by SVD instead" in caplog.text
+
+    @pytest.mark.parametrize("shape", [(20, 50), (50, 20)])
+    def test_qr_of_deficient_features_is_damped_without_an_svd(self, shape, monkeypatch):
+        features, target, _ = problem(*shape, rank=8)
+        monkeypatch.delattr(torch.linalg, "svd")
+        solution = QR().factor(Features.of(features, bias=False)).solve(target, 1e-3)
+        gram = features @ features.mT
+        ridge = 1e-3 * gram.trace() / min(shape) * torch.eye(len(gram), dtype=gram.dtype)
+        expected = features.mT @ torch.linalg.solve(gram + ridge, target)
+        np.testing.assert_allclose(stacked(solution), expected.numpy(), rtol=1e-9, atol=1e-12)
 
     @pytest.fixture
     def fresh_log(self):

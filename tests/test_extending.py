@@ -1,4 +1,4 @@
-"""How to add a part, as CONTRIBUTING promises: a layer, a loss, a solver and a right inverse of one's own, in use."""
+"""How to add a part, as CONTRIBUTING promises: layer, loss, solver, right inverse and control of one's own, in use."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from torch import nn
 import oracles
 import revgn
 from networks import normal
+from revgn.control import Control
 from revgn.losses import GaussNewtonLoss, MSELoss
 from revgn.right_inverses import Change, Linearized, RightInverse
 from revgn.solvers import Factor, Solution, Solver
@@ -162,3 +163,23 @@ def test_a_right_inverse_is_certified_whatever_it_says_of_itself():
     assert report.defect > 0.1
     assert report.status == "least squares"
     assert MSELoss()(model(INPUTS), TARGETS).item() < report.loss
+
+
+# A control -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Halved(Control):
+    """The full step, or half of it, whichever leads lower."""
+
+    def decide(self, trial, memory):
+        best = min((trial.attempt(length) for length in (1.0, 0.5)), key=lambda attempt: attempt.loss)
+        return best if best.loss < best.before else None
+
+
+def test_a_control_of_ones_own():
+    model = mlp()
+    optimizer = revgn.GaussNewton(model, MSELoss(), control=Halved())
+    reports = [optimizer.step(INPUTS, TARGETS) for _ in range(12)]
+    assert reports[-1].new_loss < 1e-10
+    assert {report.length for report in reports if report.accepted} <= {1.0, 0.5}

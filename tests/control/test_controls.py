@@ -10,18 +10,9 @@ from torch import nn
 
 import revgn
 from networks import classes, normal
-from revgn.control import Fixed, LineSearch, Ridge, TrustRegion
+from revgn.control import LineSearch, Ridge, TrustRegion
 from revgn.losses import CrossEntropyLoss, MSELoss
-
-CONTROLS = {
-    "fixed": Fixed(),
-    "line search": LineSearch(),
-    "trust region": TrustRegion(),
-    "ridge by gcv": Ridge(),
-    "ridge by evidence": Ridge("evidence"),
-    "ridge of 0.1": Ridge(0.1),
-}
-NEVER_RISES = ["line search", "trust region"]
+from tables import CONTROLS, NEVER_RISES
 
 
 def mlp(width=12, seed=0, dtype=torch.float64):

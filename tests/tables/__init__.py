@@ -1,4 +1,4 @@
-"""Every network, loss, solver and right inverse that properties are tested on: a new one is one line in its table.
+"""Every network, loss, solver, right inverse and control that properties are tested on: a new one is a line here.
 
 Parts multiply, and so do tests. A property is written once and draws from the tables all that it should hold for:
 
@@ -6,9 +6,11 @@ Parts multiply, and so do tests. A property is written once and draws from the t
     def test_...(case): ...
 
 What a property must know of a part (that it damps, that it draws noise) stands in the part's entry, and is no list in
-the test. A kind of part that has no table yet, such as controls, gets a file beside these and a line below.
+the test. A kind of part that has no table yet gets a file beside these and a line below.
 """
 
+from tables.controls import CONTROLS as CONTROLS
+from tables.controls import NEVER_RISES as NEVER_RISES
 from tables.each import each as each
 from tables.losses import LOSSES as LOSSES
 from tables.losses import LossCase as LossCase

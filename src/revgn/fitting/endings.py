@@ -20,7 +20,7 @@ ADVICE = {
 # Steps within which a fit must get on, and by how much of the loss: flat valleys are crossed slowly.
 PATIENCE, LEAST_GAIN = 50, 1e-6
 # Steps after which a score that has not fallen ends a fit by `Ridge`.
-SCORE_PATIENCE = 5
+SCORE_PATIENCE = 10
 # How far above the least decrease that counts a promise may be that the loss does not keep.
 ROUNDED = 1e4
 # Relative tolerance of steps and gradients where none is given.

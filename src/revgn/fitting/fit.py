@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from revgn.fitting.endings import TOLERANCE, Judge, relative_gradient, relative_step
 from revgn.fitting.result import Fit
 from revgn.linear import Inputs
+from revgn.linear.functional import call, full_precision, pull_back
 from revgn.losses import GaussNewtonLoss
 from revgn.optim import GaussNewton, LevenbergMarquardt, Report
 from revgn.optim.residuals import Residuals
@@ -145,7 +146,15 @@ def _gradient(
         return float("inf")
     loss = report.new_loss if report.accepted else report.loss
     assert loss is not None
-    return relative_gradient(parameters, optimizer.gradient(inputs, targets, sample_weight), loss)
+    function, inputs = optimizer.called(inputs)
+    moving = optimizer.trainable()
+    with full_precision(next(iter(moving.values())).device), torch.enable_grad():
+        outputs = call(function, inputs)
+        targets = torch.zeros_like(outputs) if targets is None else targets
+        value = optimizer.loss.mean(outputs, targets, sample_weight)
+        found = pull_back(value, tuple(moving.values()), torch.ones_like(value))
+    gradients = dict(zip(moving, found, strict=True))
+    return relative_gradient({name: parameters[name] for name in moving}, gradients, loss)
 
 
 def _record(index: int, report: Report, step: float, gradient: float, seconds: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from revgn.linear import Inputs, Jacobian, Weighted
+from revgn.linear import Inputs, Jacobian, Weighted, Whole, WholeJacobian
 from revgn.optim import GaussNewton, Report
 
 
@@ -102,8 +102,14 @@ def uncertainty(
         MemoryError: J does not fit.
     """
     ridge = 0.0 if report is None or report.ridge is None else report.ridge
-    jacobian, root, residual = optimizer.weighed(inputs, targets, sample_weight)
-    dense = Weighted(root, jacobian).dense().double()
+    function, inputs = optimizer.called(inputs)
+    parameters = list(optimizer.trainable().values())
+    jacobian = (WholeJacobian if isinstance(inputs, Whole) else Jacobian)(function, inputs, parameters)
+    outputs = jacobian.outputs.detach()
+    targets = torch.zeros_like(outputs) if targets is None else targets
+    weighted = Weighted(optimizer.loss.root(outputs, targets, sample_weight), jacobian)
+    residual = weighted.weigh(optimizer.loss.direction(outputs, targets))
+    dense = weighted.dense().double()
     scale = torch.ones(dense.shape[1], dtype=torch.float64)
     if not ridge:
         norms = torch.linalg.vector_norm(dense, dim=0)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
-from revgn.linear import Inputs, Jacobian, LinearMap, Weighted, Whole, WholeJacobian
-from revgn.linear.functional import call, count_rows, full_precision, pull_back, take
+from revgn.linear import Inputs, LinearMap
+from revgn.linear.functional import count_rows, full_precision, take
 from revgn.losses import GaussNewtonLoss
 from revgn.optim.linearization import Linearization
 from revgn.optim.report import Report, make_report
@@ -183,33 +183,7 @@ class GaussNewton(torch.optim.SGD):
         made = change.by_parameter
         return {name: made[p] if p in made else torch.zeros_like(p) for name, p in self._named_parameters().items()}
 
-    def gradient(
-        self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """The gradient of the loss by every trainable parameter, by name, without touching `.grad`."""
-        function, inputs = self._called(inputs)
-        parameters = self._trainable()
-        with full_precision(next(iter(parameters.values())).device), torch.enable_grad():
-            outputs = call(function, inputs)
-            loss = self.loss.mean(outputs, torch.zeros_like(outputs) if targets is None else targets, sample_weight)
-            found = pull_back(loss, tuple(parameters.values()), torch.ones_like(loss))
-        return dict(zip(parameters, found, strict=True))
-
-    def weighed(
-        self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None = None
-    ) -> tuple[Jacobian, Tensor | None, Tensor]:
-        """J at a batch, the root R of the loss's curvature and the sample weights (None: I), and R r, (n, k)."""
-        function, inputs = self._called(inputs)
-        parameters = list(self._trainable().values())
-        whole = isinstance(inputs, Whole)
-        jacobian = (WholeJacobian if whole else Jacobian)(function, inputs, parameters)
-        outputs = jacobian.outputs.detach()
-        targets = torch.zeros_like(outputs) if targets is None else targets
-        root = self.loss.root(outputs, targets, sample_weight)
-        r = self.loss.direction(outputs, targets)
-        return jacobian, root, Weighted(root, jacobian).weigh(r)
-
-    def _called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+    def called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         """The module whose outputs the loss sees, and what it is called with."""
         return self.model, inputs
 
@@ -231,8 +205,8 @@ class GaussNewton(torch.optim.SGD):
         return self._linearization_of(inputs, targets, sample_weight)
 
     def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
-        function, inputs = self._called(inputs)
-        parameters = self._trainable()
+        function, inputs = self.called(inputs)
+        parameters = self.trainable()
         return Linearization(
             function,
             self.loss,
@@ -269,7 +243,7 @@ class GaussNewton(torch.optim.SGD):
             self._warned = True
             warnings.warn(change.warning, stacklevel=4)
 
-    def _trainable(self) -> dict[str, nn.Parameter]:
+    def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that may change, by their names in the model.
 
         Raises:

@@ -120,7 +120,7 @@ class LevenbergMarquardt(GaussNewton):
             raise ValueError("targets given beside residuals; expected step(batch) with the targets in the batch")
         return self._linearization_of(inputs, None, sample_weight)
 
-    def _called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+    def called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         if not isinstance(self._module, ResidualModule):
             return self._module, inputs
         if self._separable is None:

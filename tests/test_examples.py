@@ -53,12 +53,17 @@ def test_true_parameters_lie_within_three_standard_errors(name, parameters):
     assert all(abs(value) < 3 for value in off)
 
 
+LONG = pytest.mark.skipif("REVGN_LONG_EXAMPLES" not in os.environ, reason="takes minutes: set REVGN_LONG_EXAMPLES=1")
+
+
+@LONG
 def test_burgers_is_solved_to_five_digits():
     output = printed("plot_burgers.py")
     assert numbers_after("Adam: relative error", output)[0] > 1e-2
     assert numbers_after("relative error", output)[0] < 1e-5
 
 
+@LONG
 def test_gcv_keeps_a_network_from_learning_noise():
     output = printed("plot_concrete_gcv.py")
     plain, gcv = numbers_after("plain  ", output), numbers_after("gcv  ", output)

@@ -1,5 +1,6 @@
 """How to add a part, as CONTRIBUTING promises: layer, loss, solver, right inverse and control of one's own, in use."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -182,4 +183,4 @@ def test_a_control_of_ones_own():
     optimizer = revgn.GaussNewton(model, MSELoss(), control=Halved())
     reports = [optimizer.step(INPUTS, TARGETS) for _ in range(12)]
     assert reports[-1].new_loss < 1e-10
-    assert all(b.new_loss < a.new_loss for a, b in zip(reports, reports[1:], strict=False) if b.accepted)
+    assert all(b.new_loss < a.new_loss for a, b in itertools.pairwise(reports) if b.accepted)

@@ -7,6 +7,8 @@ from scipy.optimize import least_squares
 
 import mgh
 
+pytestmark = pytest.mark.nightly
+
 PROBLEMS = {problem.name: problem for problem in mgh.PROBLEMS}
 
 # Norms of the residuals at the starts of MINPACK's test problems, as the tests of Apache Commons Math give them.

@@ -7,6 +7,8 @@ import torch
 
 import nist
 
+pytestmark = pytest.mark.nightly
+
 DIGITS = 5e-11  # what eleven published digits leave open, relative
 EPSILON = 2.0**-52
 

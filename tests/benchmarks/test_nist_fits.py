@@ -6,16 +6,7 @@ import nist
 import revgn
 
 # Quick to run, and each hard in its way: flat starts, curved valleys, parameters of very different sizes.
-QUICK = [
-    ("Misra1a", 0),
-    ("BoxBOD", 0),
-    ("Eckerle4", 0),
-    ("Hahn1", 0),
-    ("MGH09", 1),
-    ("Rat43", 0),
-    ("Thurber", 1),
-    ("Nelson", 1),
-]
+QUICK = [("Misra1a", 0), ("BoxBOD", 0), ("Hahn1", 0), ("Rat43", 0), ("Thurber", 1)]
 # From here the first parameter runs to zero along a curved valley, which 2,500 steps do not see the end of.
 NOT_FOUND = ("MGH10", 0)
 ALL = [(name, start) for name in nist.NAMES for start in (0, 1) if (name, start) != NOT_FOUND]

@@ -77,16 +77,16 @@ def test_residuals_with_derivatives_by_inputs():
     """u' = -u, u(0) = 1, by a network's own derivative: rows by torch.func."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(1, 12), nn.Tanh(), nn.Linear(12, 1)).double()
-    t = torch.linspace(0, 2, 60, dtype=torch.float64).unsqueeze(1)
+    t = torch.linspace(0, 2, 20, dtype=torch.float64).unsqueeze(1)
 
     def residuals(model, t):
         u, slope = torch.func.jvp(model, (t,), (torch.ones_like(t),))
         return torch.cat((slope + u, torch.where(t == 0, u - 1, 0.0)), 1)
 
-    fit = revgn.fit(model, inputs=t, residuals=residuals, max_steps=150)
+    fit = revgn.fit(model, inputs=t, residuals=residuals, max_steps=40)
     assert fit.optimizer._separable
-    assert fit.loss < 1e-10
-    torch.testing.assert_close(model(t).detach(), torch.exp(-t), atol=1e-4, rtol=0)
+    assert fit.loss < 1e-8
+    torch.testing.assert_close(model(t).detach(), torch.exp(-t), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("factor", [1e6, 1e-6])

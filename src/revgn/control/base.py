@@ -22,7 +22,7 @@ class Attempt:
         before, loss: the loss where the step began, and where it led; not finite where that is so.
         predicted_loss: where it led if the outputs moved as J says, at the length really taken.
         shrinks: whether the step is one of ridge regression, see `Ridge`.
-        squared_norm: ||theta||^2 where it led, over the parameters that move.
+        squared_norm: ||theta||^2 where a step that shrinks led, over the parameters that move; NaN for others.
     """
 
     length: float

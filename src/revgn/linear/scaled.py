@@ -23,8 +23,7 @@ class ScaledColumns(SameDomain):
         dense = map.dense()
         norms = torch.linalg.vector_norm(dense, dim=0)
         self.norms = norms if least is None else torch.maximum(norms, least.to(norms))
-        norms = self.norms
-        self.scale = torch.where(norms > 0, norms, 1.0)  # a parameter that moves nothing stays where it is
+        self.scale = torch.where(self.norms > 0, self.norms, 1.0)  # a parameter that moves nothing stays where it is
         self._dense = dense / self.scale
 
     def unscaled(self, x: Vector) -> Vector:

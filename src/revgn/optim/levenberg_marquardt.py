@@ -12,7 +12,6 @@ from revgn.linear import Inputs, Whole
 from revgn.losses import GaussNewtonLoss, MSELoss
 from revgn.optim.gauss_newton import GaussNewton
 from revgn.optim.linearization import Linearization
-from revgn.optim.report import Report
 from revgn.optim.residuals import ResidualModule, Residuals
 from revgn.right_inverses import MoorePenrose
 from revgn.solvers import Solver
@@ -103,15 +102,6 @@ class LevenbergMarquardt(GaussNewton):
         self.geodesic = geodesic
         self._module = model if residuals is None else ResidualModule(model, residuals)
         self._separable: bool | None = None
-
-    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, inputs: Any = None, targets: Tensor | None = None, sample_weight: Tensor | None = None, **kwargs: Any
-    ) -> Report | None:
-        """Take a damped step, with as many dampings as it takes for the loss to fall; else take it back.
-
-        As `GaussNewton.step`. With `residuals` the inputs are the batch, and there are no targets.
-        """
-        return super().step(inputs, targets, sample_weight, **kwargs)
 
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
         if self.residuals is None:

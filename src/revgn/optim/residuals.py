@@ -8,13 +8,11 @@ from torch import Tensor, nn
 
 from revgn.linear import Inputs, Whole
 from revgn.linear.functional import call, count_rows, plain_kernels, take
+from revgn.linear.plan import PROBED
 from revgn.linear.refusals import REMEDY, close
 
 Residuals = Callable[[Any, Any], Tensor]
 """residuals(model, batch) -> (n, k) or (n,)."""
-
-# Rows whose residuals are compared with those that they have alone.
-PROBED = 8
 
 
 class ResidualModule(nn.Module):

@@ -38,6 +38,7 @@ class OptimizerTrial:
         self._buffers = [(b, b.detach().clone()) for b in linearization.model.buffers()]
         self._state = {p: deepcopy(held) for p, held in optimizer.state.items()}
         self._candidate: Candidate | None = None
+        self._away = False  # whether the parameters have left the place where the step begins
         self._stands: Attempt | None = None
         self._tried: list[Attempt] = []
         self.attempts = 0
@@ -74,7 +75,8 @@ class OptimizerTrial:
         with torch.no_grad(), plain_kernels(lin.model):
             loss = lin.loss_of(call(lin.model, lin.inputs))
         predicted = lin.loss_of(lin.outputs - self._moved)
-        self._stands = Attempt(length, damping, self.loss, loss, predicted, shrink, self._squared_norm())
+        squared_norm = self._squared_norm() if shrink else math.nan
+        self._stands = Attempt(length, damping, self.loss, loss, predicted, shrink, squared_norm)
         self._tried.append(self._stands)
         return self._stands
 
@@ -138,6 +140,9 @@ class OptimizerTrial:
     @torch.no_grad()
     def _step_back(self) -> None:
         """Parameters, buffers and momentum as they were before the first attempt; what solvers have learnt stays."""
+        if not self._away:
+            return
+        self._away, self._stands = False, None
         self._put(self._values)
         for buffer, value in self._buffers:
             buffer.copy_(value)
@@ -151,6 +156,7 @@ class OptimizerTrial:
         for p in self._parameters:
             moved = made.get(p)
             p.grad = torch.zeros_like(p) if moved is None else moved if length == 1.0 else length * moved
+        self._away = True
         self._apply()
 
     def _moved_by_step(self, candidate: Candidate, length: float) -> Tensor:

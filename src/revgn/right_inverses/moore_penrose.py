@@ -71,7 +71,11 @@ class MoorePenrose(RightInverse):
                 return KernelCG()
             return Cholesky() if 16 * map.rows**2 <= limit else KernelCG(held=False)
         # As many digits as J has, where J can be held; its Gram matrix has half of them.
-        return QR() if 3 * map.rows * map.columns * map.dtype.itemsize <= limit else Cholesky()
+        return QR() if self.holds_dense(map) else Cholesky()
+
+    def holds_dense(self, map: LinearMap) -> bool:
+        """Whether the map itself and two copies fit the memory."""
+        return 3 * map.rows * map.columns * map.dtype.itemsize <= parse_bytes(self.memory)
 
 
 class MoorePenroseLinearized(Linearized):
@@ -136,8 +140,7 @@ class MoorePenroseLinearized(Linearized):
         if self._map is None:
             scaled = self.options.scaled
             if scaled is None:
-                limit = parse_bytes(self.options.memory)
-                scaled = not weighted.wide and 3 * weighted.rows * weighted.columns * weighted.dtype.itemsize <= limit
+                scaled = not weighted.wide and self.options.holds_dense(weighted)
             self._map = weighted
             if scaled:
                 self._map = ScaledColumns(weighted, self._memory.get("column_norms"))

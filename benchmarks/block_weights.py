@@ -24,8 +24,7 @@ import torch
 
 import problems
 import revgn
-from results import Benchmark, Column, Result, Row
-from revgn._names import unknown_name
+from results import Benchmark, Column, Result, Row, require_known
 from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss
 from revgn.solvers import Eigh
 
@@ -129,9 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("settings", nargs="*", metavar="SETTING", help=f"of {', '.join(SETTINGS)}; default: both")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44], metavar="SEED", help="default: 42 43 44")
     arguments = parser.parse_args(argv)
-    for setting in arguments.settings:
-        if setting not in SETTINGS:
-            parser.error(unknown_name("setting", setting, SETTINGS))
+    require_known(parser, "setting", arguments.settings, SETTINGS)
     settings = TINY if arguments.tiny else SETTINGS
 
     def measure_all() -> Result:

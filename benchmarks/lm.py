@@ -41,8 +41,7 @@ import package
 import revgn
 from fresh import OutOfMemory, TimedOut
 from problems import Problem
-from results import Benchmark, Check, Column, Result, Row, at_least, at_most
-from revgn._names import unknown_name
+from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
 from revgn.losses import MSELoss
 
 TARGET = 1e-6
@@ -479,9 +478,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--patience", type=float, default=60.0, help="seconds of training; default: %(default)g")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for a process; default: %(default)g")
     arguments = parser.parse_args(argv)
-    for problem in arguments.problems:
-        if problem not in SETTINGS:
-            parser.error(unknown_name("problem", problem, SETTINGS))
+    require_known(parser, "problem", arguments.problems, SETTINGS)
     patience = 0.1 if arguments.tiny else arguments.patience
     limits = {"tiny": arguments.tiny, "memory": arguments.memory * 1e9, "patience": patience}
     limits |= {"timeout": arguments.timeout}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from revgn._files import write_atomically
+from revgn._names import unknown_name
 from revgn.experiments.environment import environment
 
 Row = dict[str, Any]
@@ -157,3 +158,10 @@ class Benchmark:
         if not path.is_file():
             raise SystemExit(f"{self.name}.py: error: {path} is not there to draw from; run once without --redraw")
         return json.loads(path.read_text())
+
+
+def require_known(parser: argparse.ArgumentParser, kind: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """End with a parser's error at the first name that is not known, which offers the nearest."""
+    for name in given:
+        if name not in known:
+            parser.error(unknown_name(kind, name, known))

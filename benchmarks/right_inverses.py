@@ -30,8 +30,7 @@ import theory
 from figures import right_inverses_figure
 from measure import Step, Times
 from problems import Problem
-from results import Benchmark, Check, Column, Result, Row, at_least, at_most
-from revgn._names import unknown_name
+from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
 from revgn.losses import MSELoss
 from revgn.solvers import Eigh
 from revgn.solvers.base import EXACT
@@ -325,9 +324,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
     parser.add_argument("--pairs", type=int, default=3)
     arguments = parser.parse_args(argv)
-    for part in arguments.parts:
-        if part not in parts:
-            parser.error(unknown_name("part", part, parts))
+    require_known(parser, "part", arguments.parts, parts)
     sizes = TINY if arguments.tiny else FULL
     measured: Mapping[str, Callable[[], list[Row]]] = {
         "generalise": lambda: generalise(sizes, arguments.seeds, arguments.pairs),

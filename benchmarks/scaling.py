@@ -13,7 +13,6 @@ each sweep. The sweep of d widens the features with it, h = 8 d, as in O(L n d^2
 and all are solved, so that each costs the same.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,8 +25,7 @@ from figures import scaling_figure
 from fits import exponent
 from measure import Times
 from problems import Problem
-from results import Benchmark, Check, Column, Result, Row, at_least, at_most
-from revgn._names import unknown_name
+from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
 
 FLOAT, DOUBLE = 4, 8  # bytes
 LEAST = 0.3  # seconds that a point is measured for, in each round
@@ -209,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=f"of {', '.join(SWEEPS)}; default: all")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args(argv)
-    check_names(parser, arguments.sweeps)
+    require_known(parser, "sweep", arguments.sweeps, SWEEPS)
     sweeps = TINY if arguments.tiny else SWEEPS
 
     def measure_all() -> Result:
@@ -220,13 +218,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         return Result(rows, [] if arguments.tiny else checks(fitted), said(fitted))
 
     BENCHMARK.run(arguments, measure_all)
-
-
-def check_names(parser: argparse.ArgumentParser, given: Sequence[str]) -> None:
-    """End with an error if a sweep is unknown."""
-    for sweep in given:
-        if sweep not in SWEEPS:
-            parser.error(unknown_name("sweep", sweep, SWEEPS))
 
 
 if __name__ == "__main__":

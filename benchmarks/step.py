@@ -21,9 +21,8 @@ import problems
 import theory
 from measure import Step
 from problems import Problem
-from results import Benchmark, Check, Column, Result, Row, at_most
+from results import Benchmark, Check, Column, Result, Row, at_most, require_known
 from revgn import Report
-from revgn._names import unknown_name
 from revgn.solvers import Eigh
 
 # The authors' sizes; their inputs are replaced by normal ones, which cost the same.
@@ -142,9 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("settings", nargs="*", metavar="SETTING", help=f"of {', '.join(SETTINGS)}; default: all")
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args(argv)
-    for setting in arguments.settings:
-        if setting not in SETTINGS:
-            parser.error(unknown_name("setting", setting, SETTINGS))
+    require_known(parser, "setting", arguments.settings, SETTINGS)
     rows_of_batch, smaller = (TINY_ROWS, TINY) if arguments.tiny else (ROWS, {})
 
     def measure_all() -> Result:

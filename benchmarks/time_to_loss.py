@@ -31,8 +31,7 @@ import problems
 import revgn
 from figures import time_to_loss_figure
 from problems import Problem
-from results import Benchmark, Check, Column, Result, Row, at_least
-from revgn._names import unknown_name
+from results import Benchmark, Check, Column, Result, Row, at_least, require_known
 from revgn.control import LineSearch
 from revgn.losses import CrossEntropyLoss, MSELoss
 from trials import Patience, Record, TrainingStep, Trial, best_of, best_so_far, thinned
@@ -255,9 +254,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--patience", type=float, default=60.0, help="seconds for the best; default: %(default)g")
     parser.add_argument("--screening", type=float, default=6.0, help="seconds for all; default: %(default)g")
     arguments = parser.parse_args(argv)
-    for loss in arguments.losses:
-        if loss not in LOSSES:
-            parser.error(unknown_name("loss", loss, LOSSES))
+    require_known(parser, "loss", arguments.losses, LOSSES)
     patience = Patience(arguments.screening, 3 * arguments.screening, arguments.patience)
     rows_of_batch, hidden = ROWS, arguments.hidden
     if arguments.tiny:

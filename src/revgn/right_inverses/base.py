@@ -127,9 +127,13 @@ class RightInverse(abc.ABC):
 
 
 def solve(factor: FactorOf, map: LinearMap, key: nn.Parameter, target: Tensor, row_root: Tensor | None) -> Solution:
-    """The solution of a layer's equation, in the least-squares sense with the rows weighed."""
+    """The solution of a layer's equation, in the least-squares sense with the rows of the batch weighed.
+
+    A layer whose weights are shared over positions has so many rows for each of the batch, one after another.
+    """
     if row_root is None:
         return factor(map, key).solve(target)
+    row_root = row_root.repeat_interleave(map.rows // len(row_root))
     weighed = factor(WeightedRows(row_root, map), key).solve(row_root.unsqueeze(1) * target)
     return Solution(weighed.x, weighed.measured_rank, map, target)
 

@@ -35,7 +35,8 @@ class Adjoint(RightInverse):
 
         M_i = sum_l A_l,i A_l,i^T,   M_i v_i = r_i,   u_l = A_l^T v,   Delta_l = Phi_l^+ u_l.
 
-    Layers that are not surjective are left alone, and so are parameters outside of affine layers. Where no layer is
+    A layer that each row uses at T positions, as convolutions are used and layers of tokens, has n T rows in Phi_l, and
+    must be as wide as that to be surjective. Layers that are not surjective are left alone, and so are parameters outside of affine layers. Where no layer is
     surjective all affine ones take the least-squares step, with a warning once. Cost: d_out backward passes to the
     layers' outputs, and a solve a layer.
 
@@ -54,11 +55,11 @@ class AdjointLinearized(Linearized):
         blocks = jacobian.blocks
         self.outputs = jacobian.outputs
         affine = [block for block in blocks if isinstance(block, AffineBlock)]
-        self.layers = [b for b in affine if b.positions == 1 and b.groups == 1 and not b.transposed]
+        self.layers = [block for block in affine if block.groups == 1 and not block.transposed]
         if not self.layers:
             raise ValueError(
-                "the model has no affine layer with trainable weights that each row uses once, such as nn.Linear on "
-                "(n, features); use right_inverse='moore-penrose'"
+                "the model has no affine layer with trainable weights, such as nn.Linear or a wide nn.Conv2d without "
+                "groups; use right_inverse='moore-penrose'"
             )
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
@@ -87,13 +88,14 @@ class AdjointLinearized(Linearized):
 
     def _solve(self, used: Sequence[AffineBlock], equation: Equation, r: Tensor, factor: FactorOf) -> list[Solution]:
         """Delta_l = Phi_l^+ A_l^T v with M v = r."""
-        outputs_by_layers = [layer.cotangents[:, :, 0].double() for layer in used]  # A_l, (n, d_out, q)
+        outputs_by_layers = [layer.cotangents.flatten(2).double() for layer in used]  # A_l, (n, d_out, T q)
         m = torch.stack([a @ a.mT for a in outputs_by_layers]).sum(0)  # (n, d_out, d_out)
         # A row of outputs that no layer moves has a singular M: the pseudo-inverse leaves it alone.
         v = (torch.linalg.pinv(m, hermitian=True) @ r.double().unsqueeze(-1)).squeeze(-1)
         found: list[Solution] = []
         for layer, a in zip(used, outputs_by_layers, strict=True):
-            u = torch.einsum("ndq,nd->nq", a, v).to(r.dtype)  # A_l^T v
+            u = torch.einsum("ndq,nd->nq", a, v).to(r.dtype)  # A_l^T v, (n, T q)
+            u = u.reshape(-1, layer.cotangents.shape[3])  # (n T, q)
             found.append(solve(factor, layer.map(), layer.weight, u, equation.row_root))
         return found
 
@@ -109,11 +111,12 @@ class AdjointLinearized(Linearized):
         return tuple(dict.fromkeys(reports))
 
     def _inexact(self, rows: int) -> str:
-        widest = max(layer.map().columns for layer in self.layers)
+        widest = max(self.layers, key=lambda layer: layer.map().columns / layer.positions)
+        positions = f" for {widest.positions} positions of each row" if widest.positions > 1 else ""
         return (
-            f"no affine layer is surjective on this batch of {rows} rows, the widest has {widest} features. The step "
-            "is the least-squares one of all layers and not exact. Use a smaller batch or wider layers for an exact "
-            "step, or right_inverse='moore-penrose', which needs no wide layers."
+            f"no affine layer is surjective on this batch of {rows} rows, the widest has {widest.map().columns} "
+            f"features{positions}. The step is the least-squares one of all layers and not exact. Use a smaller batch "
+            "or wider layers for an exact step, or right_inverse='moore-penrose', which needs no wide layers."
         )
 
 

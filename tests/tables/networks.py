@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
 from networks import normal, rev_mlp
-from revgn.nn import InvertibleLinear, Permutation, ReversibleNetwork, RevConv, RevMixer
+from revgn.nn import InvertibleLinear, Permutation, RevConv, ReversibleNetwork, RevMixer
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
@@ -583,6 +583,7 @@ ZOO: dict[str, Case] = PERCEPTRONS | CONVOLUTIONAL | SEQUENCES | OWN | REVERSIBL
 
 
 # --- Modules that have an exact adjoint step: at least one layer is surjective, wider than the batch has rows.
+
 
 def convolution_between(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(*layers, nn.Tanh(), nn.Flatten(), nn.Linear(32, 2))

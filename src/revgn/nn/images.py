@@ -1,17 +1,10 @@
-"""Images as states of reversible networks: patches in place of pixels, and blocks that share weights over them."""
+"""Images as states of reversible networks: patches in place of pixels."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from revgn.nn.blocks import ReversibleBlock, ReversibleLayer
-from revgn.nn.couplings import Coupling
-from revgn.nn.features import RandomFeatures
 from revgn.nn.fixed import Permutation
-from revgn.nn.shared import Layout, SharedFeatures
 
 ImageShape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -67,49 +60,14 @@ class Patches:
         """Channels of a patch in one half of the state, q."""
         return self.image_shape[0] * self.patch_size**2 // 2
 
-    def order(self, device: torch.device | str | None = None) -> Tensor:
-        """The order, (d,), of the entries of an image in the state: half, row and column of patches, channel.
+    def permutation(self, device: torch.device | str | None = None) -> Permutation:
+        """From flattened images to states: the entries of an image by half, row and column of patches, channel.
 
-        A channel of a patch is a channel of the image at one place in the patch, in this order: so the halves of a
-        state are images of their own, with other channels.
+        A channel of a patch is a channel of the image at one place in the patch, in this order; each half of a state
+        is an image with half of them.
         """
         channels, p = self.image_shape[0], self.patch_size
-        entries = torch.arange(self.features, device=device)
-        patches = entries.view(channels, self.height, p, self.width, p).permute(1, 3, 0, 2, 4)
-        return patches.reshape(self.height, self.width, 2, -1).permute(2, 0, 1, 3).flatten()
-
-
-def image_blocks(
-    patches: Patches,
-    f: Layout,
-    g: Layout,
-    *,
-    num_blocks: int,
-    hidden_features: int | None,
-    activation: str | Callable[[Tensor], Tensor],
-    first_activation: str | Callable[[Tensor], Tensor],
-    bias: bool,
-    init_std: float,
-    **made: Any,
-) -> list[ReversibleLayer]:
-    """The permutation to patches, and blocks whose half-couplings have random features at the positions of a layout.
-
-    Args:
-        patches: how images are cut.
-        f, g: the layouts of the half-couplings.
-        num_blocks, hidden_features, activation, first_activation, bias, init_std: as of `revgn.RevMLP`.
-        made: generator, device and dtype.
-
-    Raises:
-        ValueError: num_blocks is below 1, and what the couplings and features refuse.
-    """
-    if num_blocks < 1:
-        raise ValueError(f"num_blocks must be at least 1, got {num_blocks}")
-
-    def coupling(layout: Layout, index: int) -> Coupling:
-        kind = activation if index else first_activation
-        features = RandomFeatures(layout.seen, hidden_features, activation=kind, **made)
-        return Coupling(SharedFeatures(features, layout), bias=bias, init_std=init_std, **made)
-
-    blocks = [ReversibleBlock(coupling(f, index), coupling(g, index)) for index in range(num_blocks)]
-    return [Permutation(patches.order(made["device"])), *blocks]
+        entries = torch.arange(self.features, device="cpu").view(channels, self.height, p, self.width, p)
+        patches = entries.permute(1, 3, 0, 2, 4).reshape(self.height, self.width, 2, self.half_channels)
+        order = patches.permute(2, 0, 1, 3).flatten()
+        return Permutation(order).to(device or torch.get_default_device())

@@ -6,9 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from revgn.nn.images import ImageShape, Patches, image_blocks
+from revgn.nn.blocks import ReversibleBlock
+from revgn.nn.couplings import Coupling
+from revgn.nn.features import RandomFeatures
+from revgn.nn.images import ImageShape, Patches
 from revgn.nn.network import ReversibleNetwork
-from revgn.nn.shared import Tokens, Windows
+from revgn.nn.shared import Layout, SharedFeatures, Tokens, Windows
 
 
 class RevMixer(ReversibleNetwork):
@@ -26,8 +29,8 @@ class RevMixer(ReversibleNetwork):
     nor two tokens of the batch are alike. Elsewhere it is least squares, and says so; 'moore-penrose' needs neither.
 
     Args:
-        image_shape: channels, height and width. Inputs are images that are flattened, (n, channels * height * width), as
-            `revgn.data` has them, and that is the width d of the state.
+        image_shape: channels, height and width. Inputs are flattened images, (n, channels * height * width), as those
+            of `revgn.data`; the state is as wide.
         out_features: number of outputs, d_out.
         patch_size: side of the patches, which fill the image; channels * patch_size^2 must be even.
         num_blocks: L, each of a token-mixing and a channel-mixing layer.
@@ -63,21 +66,19 @@ class RevMixer(ReversibleNetwork):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        if num_blocks < 1:
+            raise ValueError(f"num_blocks must be at least 1, got {num_blocks}")
         patches = Patches(image_shape, patch_size)
         tokens = Tokens(patches.height * patches.width, patches.half_channels)
         channels = Windows(patches.half_channels, patches.height, patches.width, kernel_size=1)
         made: dict[str, Any] = {"generator": generator, "device": device, "dtype": dtype}
-        blocks = image_blocks(
-            patches,
-            tokens,
-            channels,
-            num_blocks=num_blocks,
-            hidden_features=hidden_features,
-            activation=activation,
-            first_activation=first_activation,
-            bias=bias,
-            init_std=init_std,
-            **made,
-        )
+
+        def coupling(layout: Layout, index: int) -> Coupling:
+            kind = activation if index else first_activation
+            features = RandomFeatures(layout.seen, hidden_features, activation=kind, **made)
+            return Coupling(SharedFeatures(features, layout), bias=bias, init_std=init_std, **made)
+
+        blocks = [ReversibleBlock(coupling(tokens, index), coupling(channels, index)) for index in range(num_blocks)]
+        layers = [patches.permutation(device), *blocks]
         d = patches.features
-        super().__init__(blocks, in_features=d, out_features=out_features, state_features=d, **made)
+        super().__init__(layers, in_features=d, out_features=out_features, state_features=d, **made)

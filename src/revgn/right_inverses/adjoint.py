@@ -35,10 +35,10 @@ class Adjoint(RightInverse):
 
         M_i = sum_l A_l,i A_l,i^T,   M_i v_i = r_i,   u_l = A_l^T v,   Delta_l = Phi_l^+ u_l.
 
-    A layer that each row uses at T positions, as convolutions are used and layers of tokens, has n T rows in Phi_l, and
-    must be as wide as that to be surjective. Layers that are not surjective are left alone, and so are parameters outside of affine layers. Where no layer is
-    surjective all affine ones take the least-squares step, with a warning once. Cost: d_out backward passes to the
-    layers' outputs, and a solve a layer.
+    A layer that each row uses at T positions, as a convolution or a layer of tokens, has n T rows in Phi_l, and must
+    be as wide as that to be surjective. Layers that are not surjective are left alone, and so are parameters outside of
+    affine layers. Where no layer is surjective all affine ones take the least-squares step, with a warning once. Cost:
+    d_out backward passes to the layers' outputs, and a solve a layer.
 
     Source: docs/theory.md, "A second exact step"; with one-sided covariance it is FOOF (Benzing 2022).
     """

@@ -198,7 +198,7 @@ class ReversibleLinearized(Linearized):
 
 
 def _block_step(block: ReversibleBlock, f: Solution, g: Solution, rows: int) -> BlockStep:
-    """The block's step at a batch of so many rows, without the features it was solved from, whose memory it would hold."""
+    """The block's step at so many rows, without the features it was solved from, whose memory it would hold."""
     changes: dict[nn.Parameter, Tensor] = {}
     for coupling, solution in ((block.f, f), (block.g, g)):
         changes[_weight(coupling)] = solution.delta.mT

@@ -59,7 +59,7 @@ class InvertibleLinear(ReversibleLayer):
         super().__init__()
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.is_floating_point():
             raise ValueError(f"expected a square matrix of floats, got {tuple(matrix.shape)} of {matrix.dtype}")
-        condition = float(torch.linalg.cond(matrix))
+        condition = float(torch.linalg.cond(matrix, 1))
         if not condition < 1 / torch.finfo(matrix.dtype).eps:
             raise ValueError(f"the matrix is singular in {matrix.dtype}: its condition number is {condition:.1e}")
         self.register_buffer("matrix", matrix.detach().clone())

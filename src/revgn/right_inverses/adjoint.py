@@ -58,8 +58,8 @@ class AdjointLinearized(Linearized):
         self.layers = [block for block in affine if block.groups == 1 and not block.transposed]
         if not self.layers:
             raise ValueError(
-                "the model has no affine layer with trainable weights, such as nn.Linear or a wide nn.Conv2d without "
-                "groups; use right_inverse='moore-penrose'"
+                "the model has no layer for an adjoint step: affine, with trainable weights, without groups, and with "
+                "more features than positions, such as nn.Linear on (n, features); use right_inverse='moore-penrose'"
             )
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:

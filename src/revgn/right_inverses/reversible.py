@@ -23,8 +23,8 @@ class Reversible(RightInverse):
     For `ReversibleNetwork`s, and the cheapest exact step there is: each block alone moves the outputs by all of r, by
     a JVP through the inverse network, and the blocks share the work. It is exact where at least one block's features
     have as many independent directions as the batch has rows, times the positions over which the block's weights are
-    shared, as in `RevConv`. What it makes small is each layer's Phi Delta = u, not
-    the change itself, and it generalises worse than `MoorePenrose` at the same training loss (docs/theory.md).
+    shared, as in `RevConv`. What it makes small is each layer's Phi Delta = u, not the change itself, and it
+    generalises worse than `MoorePenrose` at the same training loss (docs/theory.md).
 
     Args:
         block_weights: how the blocks share the step. "exact": uniform over the blocks that are surjective on the

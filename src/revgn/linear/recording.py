@@ -92,7 +92,8 @@ def blocks(outputs: Tensor, calls: list[Call], seeds: Sequence[Tensor | None] | 
     One block a parameter, or a weight with its bias; several uses of one parameter are as many positions more.
 
     Args:
-        outputs, calls: as `record` gives them.
+        outputs: F with its graph, as `record` gives it.
+        calls: of the layers, likewise.
         seeds: what is differentiated, as cotangents of the outputs, (n, d_out) each: the blocks are those of a network
             whose outputs are sum_a seed_ia F_ia. A seed of None is zero and costs no pass. None in their place: the
             outputs themselves, d_out seeds.

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
 from revgn.linear import Inputs, LinearMap
-from revgn.linear.functional import count_rows, full_precision, take
+from revgn.linear.functional import count_rows, full_precision
 from revgn.losses import GaussNewtonLoss
+from revgn.losses.checks import without_zero_weights
 from revgn.optim.linearization import Linearization
 from revgn.optim.report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
@@ -60,8 +61,8 @@ class GaussNewton(torch.optim.SGD):
         ValueError: an option out of range; parameters that are not float32 or float64; parameters that the right
             inverse cannot change.
 
-    Source: Buffelli et al., NeurIPS 2024, arXiv 2411.07979; Schraudolph (2002) for losses with a curvature; Goldshlager,
-    Abrahamsen, Lin (2024) for spring.
+    Source: Buffelli et al., NeurIPS 2024, arXiv 2411.07979; Schraudolph (2002) for losses with a curvature;
+    Goldshlager, Abrahamsen, Lin (2024) for spring.
     """
 
     # What copies and pickles carry beside torch's own.
@@ -105,8 +106,8 @@ class GaussNewton(torch.optim.SGD):
         self.geodesic: bool | None = False
         if spring and (not momentum or dampening or nesterov):
             raise ValueError(
-                f"spring=True corrects momentum, and got {momentum=}, {dampening=}, {nesterov=}; give it momentum, such "
-                "as 0.9, and neither dampening nor nesterov"
+                f"spring=True corrects momentum, and got {momentum=}, {dampening=}, {nesterov=}; give it momentum, "
+                "such as 0.9, and neither dampening nor nesterov"
             )
         self.spring = spring
         if isinstance(self.control, Ridge):
@@ -213,7 +214,7 @@ class GaussNewton(torch.optim.SGD):
         if targets is None:
             raise ValueError("no targets; expected step(inputs, targets)")
         if sample_weight is not None:
-            inputs, targets, sample_weight = self._without_zero_weights(inputs, targets, sample_weight)
+            inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight)
         return self._linearization_of(inputs, targets, sample_weight)
 
     def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
@@ -245,17 +246,6 @@ class GaussNewton(torch.optim.SGD):
 
     def _memory(self, key: nn.Parameter) -> State:
         return self.state[key].setdefault("solver", {})
-
-    def _without_zero_weights(
-        self, inputs: Inputs, targets: Tensor, sample_weight: Tensor
-    ) -> tuple[Inputs, Tensor, Tensor]:
-        given = isinstance(sample_weight, Tensor) and sample_weight.device == targets.device
-        if not given or sample_weight.shape != (count_rows(inputs),) or not bool((sample_weight == 0).any()):
-            return inputs, targets, sample_weight  # the loss will say what is wrong with their kind or shape
-        kept = sample_weight != 0
-        if not bool(kept.any()):
-            raise ValueError("sample_weight is zero for all rows; expected at least one that counts")
-        return take(inputs, kept), targets[kept], sample_weight[kept]
 
     def _warn_once(self, change: Change) -> None:
         if change.warning is not None and not self._warned and not self.control.damps:

@@ -37,12 +37,13 @@ class Adjoint(RightInverse):
 
         M_i = sum_l A_l,i A_l,i^T,   M_i v_i = r_i,   u_l = A_l^T v,   Delta_l = Phi_l^+ u_l.
 
-    Layers that are not surjective are left alone, and so are parameters outside of affine layers. Where no layer is
-    surjective all affine ones take the least-squares step, with a warning once. Cost: d_out backward passes to the
-    layers' outputs, and a solve a layer.
+    A layer that each row uses at T positions, as a convolution or a layer of tokens, has n T rows in Phi_l, and must
+    be as wide as that to be surjective. Layers that are not surjective are left alone, and so are parameters outside of
+    affine layers. Where no layer is surjective all affine ones take the least-squares step, with a warning once. Cost:
+    d_out backward passes to the layers' outputs, and a solve a layer.
 
-    On mini-batches give it a solver that remembers, `solvers.RunningCurvature()`. No batch is then solved by itself, and
-    v = r / L for L layers takes the place of M_i^-1 r_i: one backward pass, as a gradient has.
+    On mini-batches give it a solver that remembers, `solvers.RunningCurvature()`. No batch is then solved by itself,
+    and v = r / L for L layers takes the place of M_i^-1 r_i: one backward pass, as a gradient has.
 
     Source: docs/theory.md, "A second exact step"; with one-sided covariance it is FOOF (Benzing 2022).
     """
@@ -60,8 +61,8 @@ class AdjointLinearized(Linearized):
         self.outputs = jacobian.outputs
         if not self.layers:
             raise ValueError(
-                "the model has no affine layer with trainable weights that each row uses once, such as nn.Linear on "
-                "(n, features); use right_inverse='moore-penrose'"
+                "the model has no layer for an adjoint step: affine, with trainable weights, without groups, and with "
+                "more features than positions, such as nn.Linear on (n, features); use right_inverse='moore-penrose'"
             )
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
@@ -100,9 +101,7 @@ class AdjointLinearized(Linearized):
         """The step by what solvers remember: one backward pass gives all layers their targets, in equal shares."""
         v = equation.r / len(self.layers)  # M_i is near the identity times their number where layers are near it
         layers = [block for block in self.jacobian.along(v) if _suits(block)]
-        solutions = [
-            solve(factors[layer.weight], layer.map(), layer.cotangents[:, 0, 0], equation.row_root) for layer in layers
-        ]
+        solutions = [_solution(layer, layer.cotangents[:, 0], factors, equation) for layer in layers]
         made = {p: t for layer, s in zip(layers, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
         return Change(by_parameter=made, defect=0.0, layers=self._reports(layers, solutions))
 
@@ -119,31 +118,36 @@ class AdjointLinearized(Linearized):
         return tuple(dict.fromkeys(reports))
 
     def _inexact(self, rows: int) -> str:
-        widest = max(layer.map().columns for layer in self.layers)
+        widest = max(self.layers, key=lambda layer: layer.map().columns / layer.positions)
+        positions = f" for {widest.positions} positions of each row" if widest.positions > 1 else ""
         return (
-            f"no affine layer is surjective on this batch of {rows} rows, the widest has {widest} features. The step "
-            "is the least-squares one of all layers and not exact. Use a smaller batch or wider layers for an exact "
-            "step, or right_inverse='moore-penrose', which needs no wide layers."
+            f"no affine layer is surjective on this batch of {rows} rows, the widest has {widest.map().columns} "
+            f"features{positions}. The step is the least-squares one of all layers and not exact. Use a smaller batch "
+            "or wider layers for an exact step, or right_inverse='moore-penrose', which needs no wide layers."
         )
 
 
 def _suits(block: Block) -> TypeGuard[AffineBlock]:
-    """Whether each row uses the layer once, so that its features are as many as there are rows."""
-    return isinstance(block, AffineBlock) and block.positions == 1 and block.groups == 1 and not block.transposed
+    """Whether the block is a layer phi W^T + b with one W."""
+    return isinstance(block, AffineBlock) and block.groups == 1 and not block.transposed
 
 
 def _solutions(
     layers: Sequence[AffineBlock], equation: Equation, r: Tensor, factors: Mapping[nn.Parameter, Factor]
 ) -> list[Solution]:
     """Delta_l = Phi_l^+ A_l^T v with M v = r."""
-    outputs_by_layers = [layer.cotangents[:, :, 0].double() for layer in layers]  # A_l, (n, d_out, q)
+    outputs_by_layers = [layer.cotangents.flatten(2).double() for layer in layers]  # A_l, (n, d_out, T q)
     m = torch.stack([a @ a.mT for a in outputs_by_layers]).sum(0)  # (n, d_out, d_out)
     # A row of outputs that no layer moves has a singular M: the pseudo-inverse leaves it alone.
     v = (torch.linalg.pinv(m, hermitian=True) @ r.double().unsqueeze(-1)).squeeze(-1)
-    targets = [torch.einsum("ndq,nd->nq", a, v).to(r.dtype) for a in outputs_by_layers]  # u_l = A_l^T v
-    return [
-        solve(factors[layer.weight], layer.map(), u, equation.row_root) for layer, u in zip(layers, targets, strict=True)
-    ]
+    targets = [torch.einsum("ndq,nd->nq", a, v).to(r.dtype) for a in outputs_by_layers]  # u_l = A_l^T v, (n, T q)
+    return [_solution(layer, u, factors, equation) for layer, u in zip(layers, targets, strict=True)]
+
+
+def _solution(layer: AffineBlock, u: Tensor, factors: Mapping[nn.Parameter, Factor], equation: Equation) -> Solution:
+    """Delta_l = Phi_l^+ u_l, for u_l (n, T q)."""
+    positions = u.reshape(-1, layer.cotangents.shape[3])  # (n T, q)
+    return solve(factors[layer.weight], layer.map(), positions, equation.row_root)
 
 
 def _by_parameter(layer: AffineBlock, solution: Solution) -> dict[nn.Parameter, Tensor]:

@@ -10,7 +10,6 @@ from torch import Tensor
 from revgn.linear import LinearMap
 from revgn.linear.narrow import narrowed
 from revgn.solvers.base import Factor, Solution, Solver, State, Unfactored, WidenedFactor
-from revgn.solvers.eigenvalues import Eigh
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,11 @@ class RunningCurvature(Solver):
 
 @dataclass(eq=False)
 class RunningFactor(Factor):
-    """What is remembered of the layer: "mean", M, of which the lower triangle is read; "rows", how many it stands for,
-    older ones counting less; "root", the Cholesky factor for the "damping" that was asked for last.
+    """The factor of what is remembered of a layer.
+
+    Attributes:
+        state: "mean", M, of which the lower triangle is read; "rows", how many it stands for, older ones counting less;
+            "root", the Cholesky factor for the "damping" that was asked for last.
     """
 
     state: State
@@ -108,7 +110,8 @@ class RunningFactor(Factor):
         pulled = self.map.stack(self.map.adjoint(target / self.map.rows))
         root = self._root(damping) if damping else None
         if root is None:
-            x = Eigh().factor_gram(self.state["mean"].double(), self.map).filtered(pulled.double(), 0.0)
+            rounding = len(pulled) * torch.finfo(self.map.dtype).eps
+            x = torch.linalg.pinv(self.state["mean"].double(), rtol=rounding, hermitian=True) @ pulled.double()
         else:
             x = torch.cholesky_solve(pulled, root)
         return Solution(self.map.split(x.to(target.dtype)), None, self.map, target)

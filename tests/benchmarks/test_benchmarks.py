@@ -9,6 +9,10 @@ import pytest
 BENCHMARKS = {
     "block_weights": (["--seeds", "1"], {"setting", "weights", "lr", "seeds", "loss", "accuracy", "pace", "runs"}),
     "dense": (["--rows", "8"], {"rows", "parameters", "method", "seconds", "rate", "steps", "time", "memory"}),
+    "generalisation": (
+        ["norm", "layers", "--seeds", "1"],
+        {"part", "setting", "power", "steps", "loss", "accuracy", "lowest", "highest", "change", "moved", "runs"},
+    ),
     "lean": (["--pairs", "1"], {"path", "blocks", "memory", "parameters"}),
     "lm": (
         ["sinc", "mlp", "wide-30", "--seeds", "1"],
@@ -36,6 +40,7 @@ FIGURES = {
     "dense": "dense.png",
     "time_to_loss": "time-to-loss.png",
     "right_inverses": "right-inverses.png",
+    "generalisation": "generalisation.png",
 }
 
 

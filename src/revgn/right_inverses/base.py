@@ -126,12 +126,23 @@ class RightInverse(abc.ABC):
         return Cholesky()
 
 
-def solve(factor: FactorOf, map: LinearMap, key: nn.Parameter, target: Tensor, row_root: Tensor | None) -> Solution:
-    """The solution of a layer's equation, in the least-squares sense with the rows weighed."""
+def weighed(map: LinearMap, row_root: Tensor | None) -> LinearMap:
+    """A layer's map with its rows weighed, which is the one to factor."""
+    return map if row_root is None else WeightedRows(row_root, map)
+
+
+def solve(factor: Factor, map: LinearMap, target: Tensor, row_root: Tensor | None) -> Solution:
+    """The solution of a layer's equation, in the least-squares sense with the rows weighed.
+
+    Args:
+        factor: of the weighed map.
+        map, target: of the layer, as they are.
+        row_root: as of `Equation`.
+    """
     if row_root is None:
-        return factor(map, key).solve(target)
-    weighed = factor(WeightedRows(row_root, map), key).solve(row_root.unsqueeze(1) * target)
-    return Solution(weighed.x, weighed.measured_rank, map, target)
+        return factor.solve(target)
+    solution = factor.solve(row_root.unsqueeze(1) * target)
+    return Solution(solution.x, solution.measured_rank, map, target)
 
 
 def relative_defect(moved: Tensor, r: Tensor) -> float:

@@ -11,7 +11,7 @@ from revgn.linear import Inputs
 from revgn.linear.layers import own
 from revgn.nn import Coupling, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
-from revgn.right_inverses.base import Change, Equation, FactorOf, LayerReport, Linearized, RightInverse, on_host, solve
+from revgn.right_inverses.base import Change, Equation, FactorOf, LayerReport, Linearized, RightInverse, on_host, solve, weighed
 from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, trainable_blocks, uniform
 from revgn.solvers import Solution
 
@@ -139,7 +139,8 @@ class ReversibleLinearized(Linearized):
         """The steps of the wanted blocks, each moving the outputs by r, from the last down to what is enough."""
 
         def solved(coupling: Coupling, point: Any, target: Tensor) -> Solution:
-            return solve(factor, point.map, _weight(coupling), target, equation.row_root)
+            made = factor(weighed(point.map, equation.row_root), _weight(coupling))
+            return solve(made, point.map, target, equation.row_root)
 
         steps: dict[int, BlockStep] = {}
         r = equation.r

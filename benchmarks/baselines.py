@@ -14,8 +14,9 @@ from torch.optim import SGD, Muon
 class InputCovariance:
     """The running covariance M of one layer's inputs, and (M + lambda I)^-1 times its gradient.
 
-    M <- decay M + (1 - decay) Phi^T Phi / n on every `every`-th batch, the first one included, divided by
-    1 - decay^t for what the start at zero leaves out. The inverse is kept between these batches.
+    M <- decay M + (1 - decay) Phi^T Phi / n on the first batches at growing distances (0, 1, 2, 4, ...), then on every
+    `every`-th, divided by 1 - decay^t for what the start at zero leaves out. In between the inverse is kept. This is
+    the warm-up of `revgn.solvers.RunningCurvature`: nobody is to win by a better one.
 
     Args:
         layer: its inputs (n, h) are seen by a hook, in passes that autograd records.
@@ -29,7 +30,7 @@ class InputCovariance:
         self.damping = damping
         self.decay = decay
         self.every = every
-        self._batches = self._updates = 0
+        self._batches = self._updates = self._refreshed = 0
         self._inputs: Tensor | None = None
         self._mean: Tensor | None = None
         self._inverse: Tensor | None = None
@@ -55,7 +56,8 @@ class InputCovariance:
         weight.grad, bias.grad = joint[:, :-1].contiguous(), joint[:, -1].contiguous()
 
     def _see(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if torch.is_grad_enabled() and self._batches % self.every == 0:
+        due = self._mean is None or self._batches - self._refreshed >= min(self.every, max(1, self._refreshed))
+        if due and torch.is_grad_enabled():
             self._inputs = inputs[0].detach()
 
     def _refresh(self, inputs: Tensor) -> None:
@@ -65,6 +67,7 @@ class InputCovariance:
             self._mean = torch.zeros_like(covariance)
         self._mean.lerp_(covariance, 1 - self.decay)
         self._updates += 1
+        self._refreshed = self._batches
         damped = self._mean / (1 - self.decay**self._updates)
         damped.diagonal().add_(self.damping * damped.diagonal().mean())
         factor, failed = torch.linalg.cholesky_ex(damped)
@@ -115,7 +118,7 @@ class NewtonMuon(Muon):
     The preconditioned gradient goes through momentum and orthogonalisation as Muon's own would.
 
     Source: Du and Su, "The Newton-Muon optimizer", arXiv 2604.01472: decay .95, lambda .2 of M's mean diagonal, a
-    refresh every 32 steps. They leave the gradient alone until the first refresh; here the first batch is one.
+    refresh every 32 steps. They leave the gradient alone until the first of these; here the first batch is one.
     """
 
     def __init__(

@@ -12,7 +12,8 @@ from torch.optim import Muon
 
 from baselines import FOOF, NewtonMuon
 
-DAMPING, DECAY, EVERY = 0.1, 0.7, 2
+DAMPING, DECAY, EVERY = 0.1, 0.7, 3
+REFRESHED = (0, 1, 2, 4, 7, 10)  # at growing distances, then every third
 
 
 def network(*widths, seed=0):
@@ -66,11 +67,11 @@ def test_foof_takes_the_steps_of_its_formula():
     optimizer = FOOF(model, lr=0.05, damping=DAMPING, momentum=0.9, decay=DECAY, every=EVERY)
     parameters = [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in model[::2]]
     velocities, covariances = [0.0, 0.0], [[], []]
-    for count, (inputs, classes) in enumerate(batches(5)):
+    for count, (inputs, classes) in enumerate(batches(9)):
         slow = gradients(original, parameters, inputs, classes)
         for index, phi in enumerate(layer_inputs(parameters, inputs)):
             phi = np.hstack([phi, np.ones((len(phi), 1))])
-            if count % EVERY == 0:
+            if count in REFRESHED:
                 covariances[index].append(phi.T @ phi / len(phi))
             joint = over_damped_mean(np.hstack([slow[index][0], slow[index][1][:, None]]), covariances[index])
             velocities[index] = 0.9 * velocities[index] + joint
@@ -105,11 +106,11 @@ def test_newton_muon_is_muon_on_preconditioned_gradients():
     ours = NewtonMuon(model, damping=DAMPING, decay=DECAY, every=EVERY, **options)
     muon = Muon([layer.weight for layer in twin[::2]], **options)
     covariances = [[], []]
-    for count, (inputs, classes) in enumerate(batches(4)):
+    for count, (inputs, classes) in enumerate(batches(6)):
         parameters = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in twin[::2]]
         slow = gradients(twin, parameters, inputs, classes)
         for index, phi in enumerate(layer_inputs(parameters, inputs)):
-            if count % EVERY == 0:
+            if count in REFRESHED:
                 covariances[index].append(phi.T @ phi / len(phi))
             joint = over_damped_mean(slow[index][0], covariances[index])
             twin[2 * index].weight.grad = torch.from_numpy(joint)

@@ -10,6 +10,7 @@ from torch import Tensor
 from revgn.linear import LinearMap
 from revgn.linear.narrow import narrowed
 from revgn.solvers.base import Factor, Solution, Solver, State, Unfactored, WidenedFactor
+from revgn.solvers.eigenvalues import Eigh
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,16 @@ class RunningCurvature(Solver):
     on any one batch, and says so. For `right_inverse="adjoint"`, whose layers then take one backward pass together, as
     a gradient does.
 
-    M is renewed by the batch at hand, M <- decay M + (1 - decay) A^T A / n, at the first steps at growing distances
-    (0, 1, 2, 4, 8, ...), so that it is never older than half of what was seen, and then every `every` steps. It is
-    divided by the sum of its weights, so that the mean is one from the first batch on. Memory: two matrices of the
-    features' width a layer; cost: n h^2 + h^3 / 3 whenever M is renewed, h^2 for each column of u at every step.
+    M is renewed by the batch at hand at steps 0, 1, 2, 4, 8, ..., so that it is never older than half of what was seen,
+    and then every `every` steps: older batches then count `decay` times as much as before, and the weights sum to one
+    from the first batch on. Memory: two matrices of the features' width a layer; cost: n h^2 + h^3 / 3 whenever M is
+    renewed, h^2 for each column of u at every step. Where M + lambda I is not positive definite to rounding, and for a
+    damping of zero that is asked of the factor, its eigenvalues give the pseudo-inverse.
 
     Args:
-        decay: the weight that M keeps when it is renewed.
-        damping: lambda relative to the mean diagonal of M.
+        decay: of the weight of earlier batches, whenever M is renewed.
+        damping: lambda relative to the mean diagonal of M; while M has seen fewer rows than there are features, to
+            the mean over so many eigenvalues, as the others are zero.
         every: steps from one renewal of M to the next.
 
     Raises:
@@ -52,20 +55,21 @@ class RunningCurvature(Solver):
             raise ValueError(f"every must be at least 1, got {self.every}")
 
     def factor(self, map: LinearMap, state: State | None = None) -> Factor:
+        state = {} if state is None else state
         # Narrowed whatever the number of rows, as M has to fit the batches to come.
         narrow = narrowed(map, any_rows=True)
         try:
             if narrow is None:
                 return self.factor_map(map, state)
-            return WidenedFactor(
-                map, self, narrow, self.factor_map(narrow.map, state), narrow.map.columns / map.columns
-            )
+            inner = self.factor_map(narrow.map, state)
         except torch.linalg.LinAlgError:
             return Unfactored(map, self)
+        seen = float(state["rows"])
+        return WidenedFactor(map, self, narrow, inner, min(narrow.map.columns, seen) / min(map.columns, seen))
 
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
         state = {} if state is None else state
-        step = int(state["step"]) + 1 if "step" in state else 0
+        step = int(state["step"]) + 1 if state else 0
         renewed = int(state["renewed"]) if state else 0
         if not state or step - renewed >= min(self.every, max(1, renewed)):
             self._renew(map, state)
@@ -77,35 +81,48 @@ class RunningCurvature(Solver):
         new = map.column_gram().div_(map.rows).to(map.dtype)
         if not bool(torch.isfinite(new.diagonal().sum())):  # it would stay in the mean for ever
             raise torch.linalg.LinAlgError("the features hold NaN or infinity")
-        if "mean" in state and state["mean"].shape != new.shape:
-            raise ValueError(
-                f"the layer has {len(new)} features, and {len(state['mean'])} in earlier steps; make the optimizer anew"
-            )
-        # As a mean of what was seen, in place of a sum that began at zero and divided by its weights.
-        weight = 1.0 + self.decay * float(state["weight"]) if "weight" in state else 1.0
-        state["mean"] = new if "mean" not in state else state["mean"].lerp_(new, 1.0 / weight)
-        state["weight"] = torch.tensor(weight, dtype=torch.float64)
+        mean = state.get("mean", new)
+        if mean.shape != new.shape:
+            raise ValueError(f"the layer has {len(new)} features, but had {len(mean)} before; make the optimizer anew")
+        before = self.decay * float(state.get("rows", 0.0))
+        rows = before + map.rows
+        state["mean"] = mean.lerp(new, map.rows / rows)
+        state["rows"] = torch.tensor(rows, dtype=torch.float64)
         state.pop("root", None)
 
 
 @dataclass(eq=False)
 class RunningFactor(Factor):
-    """The running mean, and the Cholesky factor for the damping that was asked for last."""
+    """What is remembered of the layer: "mean", M, of which the lower triangle is read; "rows", how many it stands for,
+    older ones counting less; "root", the Cholesky factor for the "damping" that was asked for last.
+    """
 
     state: State
-    surjective: ClassVar[bool] = False  # no batch is solved by itself
+
+    @property
+    def surjective(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """False: no batch is solved by itself."""
+        return False
 
     def invert(self, target: Tensor, damping: float) -> Solution:
         pulled = self.map.stack(self.map.adjoint(target / self.map.rows))
-        x = torch.cholesky_solve(pulled, self._root(damping))
-        return Solution(self.map.split(x), None, self.map, target)
+        root = self._root(damping) if damping else None
+        if root is None:
+            x = Eigh().factor_gram(self.state["mean"].double(), self.map).filtered(pulled.double(), 0.0)
+        else:
+            x = torch.cholesky_solve(pulled, root)
+        return Solution(self.map.split(x.to(target.dtype)), None, self.map, target)
 
-    def _root(self, damping: float) -> Tensor:
-        """The Cholesky factor of M + lambda I, made in float64 and kept in the map's dtype."""
+    def _root(self, damping: float) -> Tensor | None:
+        """The Cholesky factor of M + lambda I, made in float64 and kept in the map's dtype; None if there is none."""
         state = self.state
         if "root" not in state or float(state["damping"]) != damping:
-            damped = state["mean"].double()
-            damped.diagonal().add_(damping * damped.diagonal().mean())
-            state["root"] = torch.linalg.cholesky(damped).to(self.map.dtype)
+            damped = state["mean"].to(torch.float64, copy=True)
+            diagonal = damped.diagonal()
+            diagonal.add_(damping * diagonal.sum() / min(len(damped), float(state["rows"])))
+            root, info = torch.linalg.cholesky_ex(damped)
+            if info != 0:
+                return None
+            state["root"] = root.to(self.map.dtype)
             state["damping"] = torch.tensor(damping, dtype=torch.float64)
         return state["root"]

@@ -291,7 +291,8 @@ def result_of(rows: Mapping[Any, Row], tiny: bool) -> Result:
     if tiny:
         return Result(ordered)
     margins = [beside_the_best(ordered, network) for network in networks]
-    return Result(ordered, checks(ordered), [str(margin) for margin in margins if margin])
+    missing = [f"{name} is left out without {m.package}." for name, m in METHODS.items() if not m.installed]
+    return Result(ordered, checks(ordered), [*missing, *(str(margin) for margin in margins if margin)])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

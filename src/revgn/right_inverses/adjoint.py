@@ -107,14 +107,15 @@ class AdjointLinearized(Linearized):
         return Change(by_parameter=made, defect=0.0, layers=self._reports(layers, solutions))
 
     def _reports(self, used: Sequence[AffineBlock], solutions: Sequence[Solution]) -> tuple[LayerReport, ...]:
+        """Of the layers in use what became of them, and that every other was left alone."""
         names = {p: name for name, module in self.jacobian.model.named_modules() for p in module.parameters(False)}
         ranks = on_host([s.measured_rank for s in solutions])
-        solved = {id(layer): (rank, s.defect) for layer, rank, s in zip(used, ranks, solutions, strict=True)}
-        reports: list[LayerReport] = []
-        for block in self.jacobian.blocks:
-            rank, defect = solved.get(id(block), (None, None))
-            for p in block.parameters[:1] if id(block) in solved else block.parameters:
-                reports.append(LayerReport(names[p], None, rank, defect, float(id(block) in solved)))
+        solved = {
+            p: LayerReport(names[layer.weight], None, rank, solution.defect, 1.0)
+            for layer, rank, solution in zip(used, ranks, solutions, strict=True)
+            for p in layer.parameters
+        }
+        reports = [solved.get(p, LayerReport(names[p], None, None, None, 0.0)) for p in self.jacobian.parameters]
         return tuple(dict.fromkeys(reports))
 
     def _inexact(self, rows: int) -> str:

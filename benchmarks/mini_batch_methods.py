@@ -131,7 +131,7 @@ def reversible(setting: Setting) -> dict[str, Any]:
 
 def running(setting: Setting) -> dict[str, Any]:
     """The adjoint with running curvature, of its own damping where none is chosen: FOOF without momentum."""
-    damping = {"damping": setting["damping"]} if "damping" in setting else {}
+    damping: dict[str, Any] = {"damping": setting["damping"]} if "damping" in setting else {}
     return {"right_inverse": "adjoint", "solver": revgn.solvers.RunningCurvature(**damping)}
 
 

@@ -22,6 +22,10 @@ BENCHMARKS = {
         ["digits", "--steps", "2"],
         {"data", "loss", "init_std", "first", "last", "steps", "accepted", "rises", "free"},
     ),
+    "mini_batch": (
+        ["Adam", "FOOF", "--networks", "MLP", "--epochs", "1", "--trials", "2", "--seeds", "2", "--pairs", "1"],
+        {"network", "method", "epochs", "chosen", "validation", "test_1", "best", "ratio", "curves", "tried", "plan"},
+    ),
     "quick": (["--pairs", "1"], {"network", "method", "products", "theory", "seconds", "ratio", "lowest", "highest"}),
     "right_inverses": (["--seeds", "1", "--pairs", "1"], {"part", "setting", "method", "seconds", "ratio", "defect"}),
     "scaling": (
@@ -41,6 +45,7 @@ FIGURES = {
     "time_to_loss": "time-to-loss.png",
     "right_inverses": "right-inverses.png",
     "generalisation": "generalisation.png",
+    "mini_batch": "mini-batch.png",
 }
 
 
@@ -97,6 +102,7 @@ def test_a_picture_cannot_be_drawn_before_anything_was_measured(name, tmp_path):
         ("lm", "wide300", "wide-300"),
         ("block_weights", "fullbatch", "full-batch"),
         ("right_inverses", "generalize", "generalise"),
+        ("mini_batch", "adam", "Adam"),
     ],
 )
 def test_unknown_names_offer_the_nearest(name, wrong, nearest, capsys):

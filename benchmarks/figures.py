@@ -220,18 +220,18 @@ def generalisation_figure(content: Content) -> Figure:
     family = [row for row in rows if row["power"] is not None]
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.subplots()
-    looks = styles(["GaussNewton", "GN exact", "Adam"])
+    looks = styles(["GaussNewton", "Adam"])
     powers, means = [row["power"] for row in family], [100 * row["accuracy"] for row in family]
     spread = (
         [100 * (row["accuracy"] - row["lowest"]) for row in family],
         [100 * (row["highest"] - row["accuracy"]) for row in family],
     )
     axes.errorbar(powers, means, spread, color=looks["GaussNewton"].colour, marker="o", capsize=4, linewidth=2)
-    named = {"reversible": ("the talk's right inverse", "GN exact"), "Adam": ("Adam, 200 steps", "Adam")}
+    named = {"reversible": ("the talk's right inverse", "#666666"), "Adam": ("Adam, 200 steps", looks["Adam"].colour)}
     for row in (row for row in rows if row["setting"] in named):
-        label, look = named[row["setting"]]
+        label, colour = named[row["setting"]]
         level = 100 * row["accuracy"]
-        axes.axhline(level, color=looks[look].colour, linestyle="dashed", linewidth=1.5)
+        axes.axhline(level, color=colour, linestyle="dashed", linewidth=1.5)
         axes.annotate(label, (0.5, level), xytext=(0, 4), textcoords="offset points", ha="center")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.set_xticklabels(

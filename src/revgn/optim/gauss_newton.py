@@ -12,6 +12,7 @@ from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import count_rows, full_precision
 from revgn.losses import GaussNewtonLoss
 from revgn.losses.checks import without_zero_weights
+from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
 from revgn.optim.report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
@@ -50,7 +51,8 @@ class GaussNewton(torch.optim.SGD):
         solver: of the linear equations; None: the right inverse's own choice, `Cholesky()` as a rule.
         block_weights, keep_features, chunk_rows: of `revgn.right_inverses.Reversible`.
         control: from `revgn.control`, judges the steps of `step(inputs, targets)`; None: `Fixed()`.
-        params: a part of the model's parameters, or parameter groups; None: all that are trainable.
+        params: a part of the model's parameters, or parameter groups; None: all that are trainable. See `backward`
+            for the others.
         momentum, dampening, weight_decay, nesterov: as in `torch.optim.SGD`.
         spring: whether what momentum moves already is not asked of the step again: d <- mu d + J^+ (r - mu J d) for
             momentum mu, in place of d <- mu d + J^+ r. The step is then as exact as without momentum, which keeps what
@@ -130,7 +132,8 @@ class GaussNewton(torch.optim.SGD):
         """Write the change into every parameter's `.grad`, in place of `loss.backward()`; then call `step()`.
 
         What stands in `.grad` is then not the gradient but Delta with J Delta = r, zero for parameters that the step
-        leaves alone. Whatever stood there is replaced: steps do not accumulate.
+        leaves alone. Whatever stood there is replaced: steps do not accumulate. Trainable parameters of the model that
+        are not this optimizer's get their true gradients, for another optimizer to step.
 
         Args:
             inputs: (n, ...), of the model's dtype and device; a tuple for several positional arguments, a dict for
@@ -145,9 +148,14 @@ class GaussNewton(torch.optim.SGD):
             FloatingPointError: the loss or the step is not finite. Neither parameters nor `.grad` were touched.
         """
         change, report = self._step(inputs, targets, sample_weight)
-        for parameter in self._named_parameters().values():
+        own = set(self._named_parameters().values())
+        others = [p for p in self.model.parameters() if p.requires_grad and p not in own]
+        made = gradients(self.model, self.loss, others, inputs, targets, sample_weight)
+        for parameter in own:
             moved = change.by_parameter.get(parameter)
             parameter.grad = torch.zeros_like(parameter) if moved is None else moved
+        for parameter, gradient in made.items():
+            parameter.grad = gradient
         return report
 
     def step(  # pyright: ignore[reportIncompatibleMethodOverride]

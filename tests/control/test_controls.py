@@ -214,6 +214,17 @@ def test_ridge_minimises_its_rule(rule, columns):
     assert score(chosen) <= min(map(score, grid)) + 1e-2 * abs(min(map(score, grid)))
 
 
+@pytest.mark.parametrize("rule", ["gcv", "evidence"])
+def test_a_chosen_ridge_falls_to_a_third_a_step_at_most(rule):
+    x = normal(20, 4)
+    optimizer = revgn.GaussNewton(
+        nn.Linear(4, 1).double(), MSELoss(), right_inverse="moore-penrose", control=Ridge(rule)
+    )
+    noise = optimizer.step(x, normal(20, 1, seed=1)).ridge
+    exact = [optimizer.step(x, x.sum(1, keepdim=True)).ridge for _ in range(3)]
+    assert exact == pytest.approx([noise / 3, noise / 9, noise / 27], rel=1e-12)
+
+
 @pytest.mark.parametrize("name", ["line search", "trust region"])
 def test_memory_survives_saving_and_copies(name):
     x, y = normal(10, 4), normal(10, 3, seed=1)

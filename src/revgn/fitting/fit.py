@@ -40,9 +40,9 @@ def fit(
 
     It ends as `converged` when a relative gradient, a relative step or a relative decrease of the loss falls below the
     tolerance (its square for the decrease), or, where `control.Ridge` chooses its strength, when generalised
-    cross-validation has not improved by 1 % in 5 steps: its best step is then restored; as `stalled` when no damping lowers the loss, or 50 steps have lowered it
-    by less than 1e-6; as `max_steps`, `not_finite`, or `stopped` by a callback. Interrupted by Ctrl-C it ends as
-    `stopped` after the last whole step.
+    cross-validation has not improved by 1 % in 5 steps: its best step is then restored; as `stalled` when no damping
+    lowers the loss, or 50 steps have lowered it by less than 1e-6; as `max_steps`, `not_finite`, or `stopped` by a
+    callback. Interrupted by Ctrl-C it ends as `stopped` after the last whole step.
 
     Args:
         model: any module; its parameters are changed in place.
@@ -171,6 +171,7 @@ def _record(index: int, report: Report, step: float, gradient: float, seconds: f
         "relative_step": step,
         "relative_gradient": gradient,
         "seconds": seconds,
+        "phases": report.seconds,
     }
 
 

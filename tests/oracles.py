@@ -1,6 +1,6 @@
 """Slow, independent float64 versions of what revgn computes: numpy and plain autograd, none of revgn's own mathematics.
 
-They read a network's public parts (blocks, features.projection, linear, readout, lift) and nothing else.
+They read a network's public parts (blocks, features.projection, layout, linear, readout, lift) and nothing else.
 """
 
 import itertools
@@ -25,11 +25,51 @@ def array(tensor):
     return tensor.detach().double().numpy()
 
 
+def seen(layout, z):
+    """What each position sees of halves z (n, d/2), one row a position, entry by entry."""
+    rows = []
+    for half in z:
+        if hasattr(layout, "tokens"):
+            table = half.reshape(layout.tokens, layout.channels)
+            rows += [[table[t, channel] for t in range(layout.tokens)] for channel in range(layout.channels)]
+            continue
+        image, around = half.reshape(layout.height, layout.width, layout.channels), layout.kernel_size // 2
+        for y, x in itertools.product(range(layout.height), range(layout.width)):
+            window = []
+            for channel, i, j in itertools.product(range(layout.channels), *2 * [range(-around, around + 1)]):
+                inside = 0 <= y + i < layout.height and 0 <= x + j < layout.width
+                window.append(image[y + i, x + j, channel] if inside else 0.0)
+            rows.append(window)
+    return np.array(rows)
+
+
+def joined(coupling, rows):
+    """What the uses of a coupling's weights give, one row each, as halves (n, d/2)."""
+    layout = getattr(coupling.features, "layout", None)
+    if layout is None:
+        return rows
+    if hasattr(layout, "tokens"):
+        return np.array([part.T.ravel() for part in np.split(rows, len(rows) // layout.channels)])
+    return np.array([part.ravel() for part in np.split(rows, len(rows) // (layout.height * layout.width))])
+
+
+def by_use(coupling, halves):
+    """The inverse of `joined`, by asking it where every entry goes."""
+    n, width = halves.shape
+    q = len(coupling.linear.weight)
+    places = joined(coupling, np.arange(n * width).reshape(-1, q))
+    rows = np.empty(n * width)
+    rows[places.ravel()] = halves.ravel()
+    return rows.reshape(-1, q)
+
+
 def features(coupling, z):
-    """[Phi(z), 1] with the bias column written out."""
-    projection = coupling.features.projection
-    z = z if projection is None else z @ array(projection)
-    phi = ACTIVATIONS[coupling.features.activation.name](z)
+    """[Phi(z), 1] with the bias column written out; one row for each use of the weights."""
+    chosen = coupling.features
+    if hasattr(chosen, "layout"):
+        z, chosen = seen(chosen.layout, z), chosen.features
+    z = z if chosen.projection is None else z @ array(chosen.projection)
+    phi = ACTIVATIONS[chosen.activation.name](z)
     return phi if coupling.linear.bias is None else np.hstack([phi, np.ones((len(phi), 1))])
 
 
@@ -38,19 +78,27 @@ def weights(coupling):
     return w if coupling.linear.bias is None else np.vstack([w, array(coupling.linear.bias)])
 
 
+def shift(coupling, z):
+    return joined(coupling, features(coupling, z) @ weights(coupling))
+
+
 def states(network, inputs):
-    """Every state X_0 ... X_L, and the halves (b, a') that each block's couplings saw."""
+    """Every state X_0 ... X_L, and the halves (b, a') that each block's couplings saw; None for permutations."""
     x = array(inputs)
     x = x if network.lift is None else x @ array(network.lift)
     half = x.shape[1] // 2
-    xs, seen = [x], []
+    xs, halves = [x], []
     for block in network.blocks:
+        if hasattr(block, "order"):
+            xs.append(np.array([[row[k] for k in block.order] for row in xs[-1]]))
+            halves.append(None)
+            continue
         a, b = xs[-1][:, :half], xs[-1][:, half:]
-        a_out = a + features(block.f, b) @ weights(block.f)
-        b_out = b + features(block.g, a_out) @ weights(block.g)
+        a_out = a + shift(block.f, b)
+        b_out = b + shift(block.g, a_out)
         xs.append(np.hstack([a_out, b_out]))
-        seen.append((b, a_out))
-    return xs, seen
+        halves.append((b, a_out))
+    return xs, halves
 
 
 def outputs(network, inputs):
@@ -94,7 +142,7 @@ def block_step(network, inputs, index, r):
     The target at the block's output comes from the dense d x d Jacobian of the layers above, solved row by row.
     """
     block = network.blocks[index]
-    xs, seen = states(network, inputs)
+    xs, halves = states(network, inputs)
     half = xs[0].shape[1] // 2
     wanted = r @ np.linalg.pinv(array(network.readout))
 
@@ -110,49 +158,53 @@ def block_step(network, inputs, index, r):
         ]
     )
     ta, tb = target[:, :half], target[:, half:]
-    b, a_out = seen[index]
+    b, a_out = halves[index]
     phi_f, phi_g = features(block.f, b), features(block.g, a_out)
-    delta_f = np.linalg.pinv(phi_f) @ ta
-    moved = phi_f @ delta_f
+    delta_f = np.linalg.pinv(phi_f) @ by_use(block.f, ta)
+    moved = joined(block.f, phi_f @ delta_f)
     through_g = np.array(
         [
             array(torch.autograd.functional.jacobian(lambda z: block.g(z.unsqueeze(0)).squeeze(0), torch.tensor(a))) @ t
             for a, t in zip(a_out, moved, strict=True)
         ]
     )
-    return delta_f, np.linalg.pinv(phi_g) @ (tb - through_g)
+    return delta_f, np.linalg.pinv(phi_g) @ by_use(block.g, tb - through_g)
 
 
-def adjoint_step(mlp, inputs, r):
-    """The adjoint step of a Sequential of Linear and activations, one vector in the order of named_parameters.
+def derivative(layer, inputs):
+    """The derivative of all entries of a layer's outputs by its trainable parameters, (entries, P)."""
+    chosen = {name: p.detach() for name, p in layer.named_parameters() if p.requires_grad}
+    by_name = torch.func.jacrev(lambda values: torch.func.functional_call(layer, values, (inputs,)).flatten())(chosen)
+    return np.hstack([array(by_name[name].flatten(1)) for name in chosen])
 
-    Of the layers whose trainable columns [phi, 1] have rank n: M_i = sum of A_i A_i^T, M_i v_i = r_i, each layer takes
-    [phi, 1]^+ (A^T v). All others stay.
+
+def adjoint_step(module, inputs, r):
+    """The adjoint step of a Sequential of torch's layers, one vector in the order of named_parameters.
+
+    Z is the derivative of a layer's outputs, all entries of all rows, by its own parameters. Of the layers whose Z has
+    as many independent rows: M_i = sum of A_i A_i^T, M_i v_i = r_i, each layer takes Z^+ (A^T v). All others stay.
     """
     z, layers = inputs.clone().requires_grad_(), []
-    for layer in mlp:
-        phi, z = z, layer(z)
-        if isinstance(layer, torch.nn.Linear):
-            layers.append((layer, phi, z))
+    for layer in module:
+        into, z = z, layer(z)
+        if trainable(layer):
+            layers.append((layer, into.detach(), z))
 
     taking_part = []
-    for layer, phi, out in layers:
-        parts = [array(phi)] * layer.weight.requires_grad
-        parts += [np.ones((len(phi), 1))] * (layer.bias is not None and layer.bias.requires_grad)
-        columns = np.hstack(parts) if parts else np.zeros((len(phi), 1))
-        if np.linalg.matrix_rank(columns) == len(phi):
+    for layer, into, out in layers:
+        columns = derivative(layer, into)
+        if np.linalg.matrix_rank(columns @ columns.T, hermitian=True) == len(columns):
             a = [array(torch.autograd.grad(z[:, k].sum(), out, retain_graph=True)[0]) for k in range(z.shape[1])]
-            taking_part.append((layer, columns, np.stack(a, axis=1)))  # A is (n, d_out, q)
+            taking_part.append((layer, columns, np.stack(a, axis=1).reshape(*z.shape, -1)))  # A is (n, d_out, entries)
 
     m = sum(np.einsum("iaq,ibq->iab", a, a) for _, _, a in taking_part)
     v = np.linalg.solve(m, r[:, :, None])[:, :, 0]
-    steps = {p: np.zeros(p.shape) for p in trainable(mlp)}
+    steps = {p: np.zeros(p.numel()) for p in trainable(module)}
     for layer, columns, a in taking_part:
-        delta = np.linalg.pinv(columns) @ np.einsum("iaq,ia->iq", a, v)
-        steps[layer.weight] = delta[: layer.in_features].T
-        if layer.bias in steps:
-            steps[layer.bias] = delta[-1]
-    return np.concatenate([steps[p].ravel() for p in trainable(mlp)])
+        step = columns.T @ np.linalg.solve(columns @ columns.T, np.einsum("iaq,ia->iq", a, v).ravel())
+        ends = np.cumsum([p.numel() for p in trainable(layer)])
+        steps |= dict(zip(trainable(layer), np.split(step, ends[:-1]), strict=True))
+    return np.concatenate([steps[p] for p in trainable(module)])
 
 
 def softmax(z):

@@ -1,4 +1,4 @@
-"""How to add a part, as CONTRIBUTING promises: layer, loss, solver, right inverse and control of one's own, in use."""
+"""How to add a part, as CONTRIBUTING promises: one of each kind of one's own, in use."""
 
 import itertools
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import revgn
 from networks import normal
 from revgn.control import Control
 from revgn.losses import GaussNewtonLoss, MSELoss
+from revgn.nn import Coupling, Layout, RandomFeatures, ReversibleBlock, ReversibleNetwork, SharedFeatures
 from revgn.right_inverses import Change, Linearized, RightInverse
 from revgn.solvers import Factor, Solution, Solver
 from tables import RIGHT_INVERSES, each
@@ -75,6 +76,47 @@ def test_a_wrong_registration_never_makes_a_wrong_kernel():
     j = oracles.jacobian(model, INPUTS)
     kernel = revgn.Jacobian(model, INPUTS).gram().numpy()
     np.testing.assert_allclose(kernel, j @ j.T, rtol=1e-11, atol=1e-11 * np.linalg.norm(j @ j.T))
+
+
+# A layout of shared weights ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pairs(Layout):
+    """Every two entries of a half see each other, and those before them in a ring."""
+
+    width: int
+    seen = 4
+    given = 2
+
+    @property
+    def positions(self):
+        return self.width // 2
+
+    def see(self, half):
+        pairs = half.unflatten(1, (-1, 2))
+        return torch.cat((pairs, pairs.roll(1, dims=1)), dim=2).flatten(0, 1)
+
+    def split(self, half):
+        return half.reshape(-1, 2)
+
+    def join(self, rows):
+        return rows.reshape(-1, self.width)
+
+
+@each("case", RIGHT_INVERSES, lambda case: case.exact)
+def test_a_layout_of_ones_own_takes_part_in_every_step(case):
+    torch.manual_seed(0)
+
+    def coupling():
+        return Coupling(SharedFeatures(RandomFeatures(4, 80), Pairs(8)), init_std=0.2)
+
+    blocks = [ReversibleBlock(coupling(), coupling()) for _ in range(2)]
+    model = ReversibleNetwork(blocks, in_features=16, out_features=2, state_features=16).double()
+    inputs = normal(12, 16)
+    torch.testing.assert_close(model.inverse(model.state(inputs)), inputs)
+    optimizer = revgn.GaussNewton(model, MSELoss(), right_inverse=case.right_inverse)
+    assert optimizer.backward(inputs, TARGETS).exact
 
 
 # A loss --------------------------------------------------------------------------------------------------------------

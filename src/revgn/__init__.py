@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from revgn.fitting.fit import fit
     from revgn.fitting.result import Fit
     from revgn.linear.jacobian import Jacobian
+    from revgn.nn.conv import RevConv
+    from revgn.nn.mixer import RevMixer
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
     from revgn.optim.levenberg_marquardt import LevenbergMarquardt
@@ -23,7 +25,9 @@ __all__ = [
     "Jacobian",
     "LevenbergMarquardt",
     "Report",
+    "RevConv",
     "RevMLP",
+    "RevMixer",
     "control",
     "data",
     "dense",
@@ -41,7 +45,9 @@ _HOMES = {
     "Fit": "revgn.fitting.result",
     "Jacobian": "revgn.linear.jacobian",
     "Report": "revgn.optim.report",
+    "RevConv": "revgn.nn.conv",
     "RevMLP": "revgn.nn.mlp",
+    "RevMixer": "revgn.nn.mixer",
     "fit": "revgn.fitting.fit",
 }
 

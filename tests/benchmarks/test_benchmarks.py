@@ -14,6 +14,10 @@ BENCHMARKS = {
         ["sinc", "mlp", "wide-30", "--seeds", "1"],
         {"problem", "method", "success", "share", "steps", "seconds", "pace", "memory", "options", "runs", "tried"},
     ),
+    "monotone": (
+        ["digits", "--steps", "2"],
+        {"data", "loss", "init_std", "first", "last", "steps", "accepted", "rises", "free"},
+    ),
     "quick": (["--pairs", "1"], {"network", "method", "products", "theory", "seconds", "ratio", "lowest", "highest"}),
     "right_inverses": (["--seeds", "1", "--pairs", "1"], {"part", "setting", "method", "seconds", "ratio", "defect"}),
     "scaling": (

@@ -7,15 +7,15 @@ import torch
 import revgn
 from networks import normal, rev_mlp
 from revgn.losses import MSELoss
+from revgn.solvers import RunningCurvature
 from tables import SOLVERS, each
-from tables.solvers import Running
 
 INPUTS, TARGETS = normal(20, 16).float(), normal(20, 3, seed=5).float()
 
 
 def optimizer(seed=0):
     network = rev_mlp(dtype=torch.float32, seed=seed)
-    return revgn.GaussNewton(network, MSELoss(), 0.5, solver=Running(), block_weights="uniform", momentum=0.5)
+    return revgn.GaussNewton(network, MSELoss(), 0.5, solver=RunningCurvature(), block_weights="uniform", momentum=0.5)
 
 
 def train(opt, steps):
@@ -28,10 +28,10 @@ def train(opt, steps):
 def test_each_layer_has_a_memory_of_its_own_beside_torchs():
     opt = optimizer()
     train(opt, 2)
-    grams = [opt.state[p]["solver"]["gram"] for name, p in opt.model.named_parameters() if name.endswith("weight")]
-    assert len(grams) == 6
-    assert all(gram.dtype == torch.float64 and gram.shape == (20, 20) for gram in grams)
-    assert len({float(gram.sum()) for gram in grams}) == 6
+    memories = [opt.state[p]["solver"] for name, p in opt.model.named_parameters() if name.endswith("weight")]
+    assert len(memories) == 6
+    assert len({float(memory["mean"].sum()) for memory in memories}) == 6
+    assert all(memory["mean"].dtype == torch.float32 and memory["rows"].dtype == torch.float64 for memory in memories)
     assert "momentum_buffer" in opt.state[opt.model.blocks[0].f.linear.weight]
 
 
@@ -54,10 +54,12 @@ def test_what_was_remembered_is_saved_and_restored_in_its_own_precision():
     second.model.load_state_dict(saved["model"])
     second.load_state_dict(saved["optimizer"])
     weights = [opt.model.blocks[1].g.linear.weight for opt in (first, second)]
-    grams = [opt.state[w]["solver"]["gram"] for opt, w in zip((first, second), weights, strict=True)]
-    assert grams[1].dtype == torch.float64
-    assert torch.equal(*grams)
-    assert grams[0] is not grams[1]
+    kept, restored = (opt.state[w]["solver"] for opt, w in zip((first, second), weights, strict=True))
+    assert kept.keys() == restored.keys()
+    for name, tensor in kept.items():
+        assert restored[name].dtype == tensor.dtype  # torch would make all of them float32
+        assert torch.equal(restored[name], tensor)
+        assert restored[name] is not tensor
     for mine, its in zip(straight, train(second, 3), strict=True):
         assert torch.equal(mine, its)
 
@@ -67,5 +69,5 @@ def test_memory_makes_a_difference():
     opt = optimizer()
     train(opt, 3)
     remembered = opt.direction(INPUTS, TARGETS)["blocks.2.g.linear.weight"]
-    fresh = revgn.GaussNewton(opt.model, MSELoss(), solver=Running(), block_weights="uniform")
+    fresh = revgn.GaussNewton(opt.model, MSELoss(), solver=RunningCurvature(), block_weights="uniform")
     assert not torch.allclose(fresh.direction(INPUTS, TARGETS)["blocks.2.g.linear.weight"], remembered, rtol=1e-3)

@@ -1,7 +1,10 @@
-"""The adjoint step: exact wherever one layer is surjective, and as written out in numpy for plain MLPs."""
+"""The adjoint step: exact wherever one layer is surjective, and as written out in numpy for layers in a row."""
+
+import functools
 
 import numpy as np
 import pytest
+from torch import nn
 
 import oracles
 import revgn
@@ -9,9 +12,10 @@ from networks import normal
 from revgn.losses import MSELoss
 from tables import ADJOINT
 
-PLAIN = [name for name in ADJOINT if "rev mlp" not in name]
+PLAIN = [name for name in ADJOINT if isinstance(ADJOINT[name].make(), nn.Sequential)]
 
 
+@functools.cache
 def problem(name):
     """Module, inputs, targets, J and r (n, d_out)."""
     model, inputs = ADJOINT[name].make(), ADJOINT[name].inputs()
@@ -20,23 +24,28 @@ def problem(name):
     return model, inputs, targets, oracles.jacobian(model, inputs), (outputs - targets).numpy()
 
 
+@functools.cache
+def formula(name):
+    model, inputs, _, _, r = problem(name)
+    return oracles.adjoint_step(model, inputs, r)
+
+
 def optimizer(model):
     return revgn.GaussNewton(model, MSELoss(), right_inverse="adjoint")
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_step_is_that_of_the_formula(name):
-    model, inputs, targets, _, r = problem(name)
+    model, inputs, targets, _, _ = problem(name)
     step = oracles.flat(model, optimizer(model).direction(inputs, targets))
-    expected = oracles.adjoint_step(model, inputs, r)
-    assert np.linalg.norm(step - expected) <= 1e-8 * np.linalg.norm(expected)
+    assert np.linalg.norm(step - formula(name)) <= 1e-8 * np.linalg.norm(formula(name))
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_formula_is_exact(name):
     """The oracle itself, against the Jacobian."""
-    model, inputs, _, j, r = problem(name)
-    moved = j @ oracles.adjoint_step(model, inputs, r)
+    _, _, _, j, r = problem(name)
+    moved = j @ formula(name)
     assert np.linalg.norm(moved - r.ravel()) <= 1e-10 * np.linalg.norm(r)
 
 

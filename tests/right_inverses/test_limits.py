@@ -72,9 +72,21 @@ def test_layers_that_are_not_surjective_are_left_alone_and_reported():
     assert "left alone" in str(report)
 
 
-def test_a_module_without_plain_affine_layers_has_no_adjoint_step():
-    model = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 1, 3), nn.Flatten()).double()
+def test_a_module_without_affine_layers_has_no_adjoint_step():
+    model = nn.Sequential(nn.Linear(5, 3).requires_grad_(False), nn.LayerNorm(3)).double()
     with pytest.raises(ValueError, match="use right_inverse='moore-penrose'"):
+        step(model, "adjoint")
+
+
+def test_a_layer_of_several_positions_must_be_as_wide_as_rows_times_positions():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(12, 3)).double()
+    message = "no affine layer is surjective on this batch of 20 rows, the widest has 13 features. "
+    with pytest.warns(UserWarning, match=message):
+        _, report = step(model, "adjoint")
+    assert not report.exact
+    model[3].requires_grad_(False)
+    with pytest.warns(UserWarning, match="the widest has 4 features for 3 positions of each row"):
         step(model, "adjoint")
 
 

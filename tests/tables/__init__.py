@@ -16,6 +16,7 @@ from tables.losses import LOSSES as LOSSES
 from tables.losses import LossCase as LossCase
 from tables.networks import ADJOINT as ADJOINT
 from tables.networks import REFUSED as REFUSED
+from tables.networks import REVERSIBLE as REVERSIBLE
 from tables.networks import ZOO as ZOO
 from tables.right_inverses import RIGHT_INVERSES as RIGHT_INVERSES
 from tables.right_inverses import RightInverseCase as RightInverseCase

@@ -1,6 +1,7 @@
 """Small float64 modules of every kind that steps and Jacobians must get right, and those that they must refuse."""
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
 from networks import normal, rev_mlp
+from revgn.nn import InvertibleLinear, Permutation, RevConv, ReversibleNetwork, RevMixer
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
@@ -528,6 +530,29 @@ def reversible(in_features: int = 6, out_features: int = 2, n: int = 6, **option
     return Case(lambda: rev_mlp(in_features, out_features, **chosen), rows(n, in_features), out_features)
 
 
+def of_images(network: type[nn.Module], shape: tuple[int, int, int], n: int, d_out: int = 2, **options: Any) -> Case:
+    chosen = {"patch_size": 2, "num_blocks": 2, "hidden_features": 12, "activation": "tanh", "first_activation": "tanh"}
+    made = chosen | {"init_std": 0.2, "dtype": torch.float64} | options
+    return Case(
+        lambda: network(shape, d_out, generator=torch.Generator().manual_seed(0), **made),
+        rows(n, math.prod(shape)),
+        d_out,
+    )
+
+
+def with_fixed_layers_between(hidden_features: int = 12) -> nn.Module:
+    """Blocks of either kind, and between them what mixes their halves: all of the state, and pairs of its entries."""
+    plain = rev_mlp(16, 2, num_blocks=2, hidden_features=hidden_features)
+    shared = of_images(RevConv, (1, 4, 4), 1, hidden_features=hidden_features).make()
+    generator = torch.Generator().manual_seed(1)
+    pairs = torch.tensor([[1.0, 0.5], [-0.2, 2.0]], dtype=torch.float64)
+    orthogonal = InvertibleLinear.orthogonal(16, generator=generator, dtype=torch.float64)
+    order = Permutation(torch.randperm(16, generator=generator))
+    blocks = [plain.blocks[0], orthogonal, shared.blocks[1], order, plain.blocks[1], InvertibleLinear(pairs)]
+    made = {"generator": generator, "dtype": torch.float64}
+    return ReversibleNetwork(blocks, in_features=16, out_features=2, state_features=16, **made)
+
+
 REVERSIBLE = {
     "rev mlp": reversible(),
     "rev mlp, no biases": reversible(bias=False),
@@ -541,6 +566,16 @@ REVERSIBLE = {
     "rev mlp, frozen block": Case(
         lambda: frozen(rev_mlp(6, 2, num_blocks=2, hidden_features=12), "blocks.0."), rows(6, 6), 2
     ),
+    "rev conv": of_images(RevConv, (2, 4, 4), 5),
+    "rev conv, no biases": of_images(RevConv, (1, 4, 6), 4, bias=False),
+    "rev conv, no bottleneck": of_images(RevConv, (2, 2, 4), 4, hidden_features=None, patch_size=1),
+    "rev conv, linear first block": of_images(RevConv, (1, 4, 4), 5, first_activation="identity", kernel_size=1),
+    "rev conv, wide windows": of_images(RevConv, (1, 6, 4), 3, kernel_size=5, activation="gelu"),
+    "rev conv, activation of one's own": of_images(RevConv, (1, 4, 4), 5, activation=torch.sinh),
+    "rev mixer": of_images(RevMixer, (2, 4, 4), 5),
+    "rev mixer, no biases": of_images(RevMixer, (1, 4, 6), 4, bias=False, first_activation="identity"),
+    "rev mixer, no bottleneck": of_images(RevMixer, (1, 4, 6), 4, hidden_features=None, activation="sin"),
+    "reversible, fixed layers between": Case(with_fixed_layers_between, rows(6, 16), 2),
 }
 
 # Every module whose Jacobian must be right.
@@ -548,6 +583,11 @@ ZOO: dict[str, Case] = PERCEPTRONS | CONVOLUTIONAL | SEQUENCES | OWN | REVERSIBL
 
 
 # --- Modules that have an exact adjoint step: at least one layer is surjective, wider than the batch has rows.
+
+
+def convolution_between(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(*layers, nn.Tanh(), nn.Flatten(), nn.Linear(32, 2))
+
 
 ADJOINT: dict[str, Case] = {
     "wide mlp": case(lambda: mlp(5, 24, 24, 3), rows(8, 5), 3),
@@ -578,6 +618,23 @@ ADJOINT: dict[str, Case] = {
     "wide rev mlp, frozen half": Case(
         lambda: frozen(rev_mlp(8, 3, num_blocks=2, hidden_features=40), "blocks.0.f."), rows(8, 8), 3
     ),
+    # Layers of several positions, which are surjective where they are as wide as rows times positions.
+    "wide conv": case(lambda: convolution_between(nn.Conv2d(3, 8, 3)), rows(6, 3, 4, 4), 2),
+    "wide conv, no bias": case(lambda: convolution_between(nn.Conv2d(3, 8, 3, bias=False)), rows(6, 3, 4, 4), 2),
+    "wide conv after a narrow one": case(
+        lambda: convolution_between(nn.Conv2d(2, 4, 2), nn.Tanh(), nn.Conv2d(4, 8, 3)), rows(6, 2, 5, 5), 2
+    ),
+    "wide layer of tokens": case(lambda: convolution_between(nn.Linear(30, 8)), rows(6, 4, 30), 2),
+    "wide rev conv": of_images(RevConv, (2, 4, 4), 5, hidden_features=60),
+    "wide rev conv, no biases": of_images(RevConv, (1, 4, 6), 4, hidden_features=60, bias=False),
+    "wide rev conv, linear first block": of_images(
+        RevConv, (1, 4, 6), 4, hidden_features=60, activation="gelu", first_activation="identity"
+    ),
+    "wide rev conv, frozen half": Case(
+        lambda: frozen(of_images(RevConv, (2, 4, 4), 5, hidden_features=60).make(), "blocks.1.f."), rows(5, 32), 2
+    ),
+    "wide rev mixer": of_images(RevMixer, (2, 4, 4), 5, hidden_features=80),
+    "wide reversible, fixed layers between": Case(lambda: with_fixed_layers_between(60), rows(6, 16), 2),
 }
 
 

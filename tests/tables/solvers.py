@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Factor, Noisy, Randomized, Solution, Solver
+from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Noisy, Randomized, RunningCurvature, Solver
 
 ROUNDING = {torch.float32: 2e-3, torch.float64: 1e-9}
 
@@ -57,30 +57,6 @@ class SolverCase:
         return self.exact and self.any_shape
 
 
-@dataclass(frozen=True)
-class Running(Solver):
-    """Solves with a running mean of Gram matrices, kept in float64 for float32 features: a solver that remembers."""
-
-    remembers = True
-
-    def factor_map(self, map, state):
-        state = {} if state is None else state
-        gram = torch.tril(map.gram()) + torch.tril(map.gram(), -1).mT
-        before = state.get("gram", gram)
-        state["gram"] = 0.5 * (before + gram)
-        return RunningFactor(map, self, state["gram"])
-
-
-class RunningFactor(Factor):
-    def __init__(self, map, solver, gram):
-        super().__init__(map, solver)
-        self.gram = gram
-
-    def invert(self, target, damping):
-        x = self.map.adjoint(torch.linalg.solve(self.gram, target.double()).to(target.dtype))
-        return Solution(x, None, self.map, target)
-
-
 SOLVERS: dict[str, SolverCase] = {
     "svd": SolverCase(SVD()),
     "eigh": SolverCase(Eigh(), by_gram=True, takes_chunks=True),
@@ -99,7 +75,5 @@ SOLVERS: dict[str, SolverCase] = {
     "cholesky, damped": SolverCase(Cholesky(damping=0.1), by_gram=True, takes_chunks=True),
     "cg, damped": SolverCase(CG(damping=0.1), measures_rank=False, takes_chunks=True),
     "noisy": SolverCase(Noisy(), random=True, by_gram=True, takes_chunks=True),
-    "running mean of grams": SolverCase(
-        Running(), any_shape=False, damped_at_will=False, measures_rank=False, takes_chunks=True
-    ),
+    "running curvature": SolverCase(RunningCurvature(damping=0.1), measures_rank=False, takes_chunks=True),
 }

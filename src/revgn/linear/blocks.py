@@ -125,8 +125,8 @@ class AffineBlock(Block):
         self.rows, self.outputs, self.positions, _ = self.cotangents.shape
 
     def map(self) -> Features:
-        """The linear map [phi, 1] of a layer with one position, that is its features at the batch."""
-        return Features.of(self.features[:, 0], bias=self.bias is not None, product=self.product)
+        """The linear map [phi, 1] of a layer, (n T, p + 1): its features at the batch, those of each row together."""
+        return Features.of(self.features.flatten(0, 1), bias=self.bias is not None, product=self.product)
 
     @functools.cached_property
     def pair_terms(self) -> Sequence[PairTerm]:

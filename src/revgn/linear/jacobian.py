@@ -11,7 +11,7 @@ from revgn.linear import functional
 from revgn.linear.blocks import ALL_ROWS, Block, GradientBlock, add_pair_terms
 from revgn.linear.functional import Change, Inputs, full_precision, plain_kernels
 from revgn.linear.plan import PROBED, make_plan
-from revgn.linear.recording import blocks, record
+from revgn.linear.recording import Call, blocks, record
 from revgn.linear.refusals import refuse_difference
 
 
@@ -77,7 +77,7 @@ class Jacobian:
     @functools.cached_property
     def outputs(self) -> Tensor:
         """F, (n, d_out)."""
-        if "blocks" in vars(self):
+        if "_recorded" in vars(self) or "blocks" in vars(self):
             return self._outputs
         with full_precision(self.device), plain_kernels(self.model):
             return self._checked(functional.call(self.model, self.inputs))
@@ -85,15 +85,33 @@ class Jacobian:
     @functools.cached_property
     def blocks(self) -> Sequence[Block]:
         """The columns of J by layer, from one forward pass and d_out backward passes."""
-        with full_precision(self.device):
-            outputs, calls = record(self.model, self.inputs, self._plan.layered)
-            self._outputs = self._checked(outputs.detach())
-            found = blocks(outputs, calls)
+        found = self._blocks(None)
+        del self._recorded  # the graph is as large as all activations
         known = {p for block in found for p in block.parameters}
         others = tuple(p for p in self.parameters if p not in known)
         if others:
             found.append(GradientBlock(others, self.rows, self.d_out, lambda rows: self._gradients(rows, others)))
         return found
+
+    def along(self, v: Tensor | None) -> Sequence[Block]:
+        """The columns by layer of the Jacobian of one output, sum_a v_ia F_ia, for v (n, d_out): one backward pass.
+
+        Without v, which is then zero, there is none: for the features of the layers alone. The forward pass is that of
+        `blocks`. Layers that are not linear in their parameters are left out.
+        """
+        return self._blocks([v])
+
+    @functools.cached_property
+    def _recorded(self) -> tuple[Tensor, list[Call]]:
+        """The forward pass, with its graph."""
+        with full_precision(self.device):
+            outputs, calls = record(self.model, self.inputs, self._plan.layered)
+            self._outputs = self._checked(outputs.detach())
+        return outputs, calls
+
+    def _blocks(self, seeds: Sequence[Tensor | None] | None) -> list[Block]:
+        with full_precision(self.device):
+            return blocks(*self._recorded, seeds)
 
     def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
         """J Delta, (n, d_out), for a change of some of the parameters; by the layers where they are at hand.

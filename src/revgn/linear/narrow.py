@@ -29,13 +29,18 @@ class Narrowed:
         return (dual.mT @ self._basis).mT, x[1]
 
 
-def narrowed(map: LinearMap) -> Narrowed | None:
-    """The narrower map, if the features are linear in fewer inputs than there are rows; None otherwise."""
+def narrowed(map: LinearMap, *, any_rows: bool = False) -> Narrowed | None:
+    """The narrower map, if the features are linear in fewer inputs than there are rows; None otherwise.
+
+    Args:
+        map: features as a product, or any other map.
+        any_rows: whether fewer inputs than features are enough.
+    """
     product = map.product if isinstance(map, Features) else None
     if product is None:
         return None
     k, h = product.basis.shape
-    if k + map.columns - h >= map.rows or k >= h:
+    if (k + map.columns - h >= map.rows and not any_rows) or k >= h:
         return None
     root, info = torch.linalg.cholesky_ex(Features.of(product.basis).gram())  # C C^T = V V^T
     if info != 0:

@@ -1,6 +1,6 @@
 """One pass through a module that records its layers: what each saw, and how the outputs depend on what it gave."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,14 +86,22 @@ def _restricted(use: Use, chosen: set[nn.Parameter]) -> Use:
     return Affine(weight, bias, use.features, use.positions, use.groups, use.transposed, use.product)
 
 
-def blocks(outputs: Tensor, calls: list[Call]) -> list[Block]:
-    """The Jacobian's columns of all recorded parameters: d_out backward passes to the layers.
+def blocks(outputs: Tensor, calls: list[Call], seeds: Sequence[Tensor | None] | None = None) -> list[Block]:
+    """The Jacobian's columns of all recorded parameters: a backward pass to the layers for each seed.
 
     One block a parameter, or a weight with its bias; several uses of one parameter are as many positions more.
+
+    Args:
+        outputs: F with its graph, as `record` gives it.
+        calls: of the layers, likewise.
+        seeds: what is differentiated, as cotangents of the outputs, (n, d_out) each: the blocks are those of a network
+            whose outputs are sum_a seed_ia F_ia. A seed of None is zero and costs no pass. None in their place: the
+            outputs themselves, d_out seeds.
     """
     uses: list[tuple[Use, Tensor]] = []
     places: dict[nn.Parameter, list[int]] = {}
-    for one, a in zip(calls, _cotangents(outputs, calls), strict=True):
+    seeds = _each_output(outputs) if seeds is None else seeds
+    for one, a in zip(calls, _cotangents(outputs, calls, seeds), strict=True):
         for use in one.uses:
             for p in use.parameters:
                 places.setdefault(p, []).append(len(uses))
@@ -107,16 +115,21 @@ def blocks(outputs: Tensor, calls: list[Call]) -> list[Block]:
     return [block for block in found if block is not None]
 
 
-def _cotangents(outputs: Tensor, calls: list[Call]) -> list[Tensor]:
-    """The derivative A of the outputs by what each layer gave, (n, d_out, ...), in one backward pass an output."""
-    n, d = outputs.shape
+def _each_output(outputs: Tensor) -> list[Tensor]:
+    """The seeds of the outputs themselves. Rows are independent: one of all rows gives each row's own derivative."""
+    units = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
+    return [unit.expand_as(outputs) for unit in units]
+
+
+def _cotangents(outputs: Tensor, calls: list[Call], seeds: Sequence[Tensor | None]) -> list[Tensor]:
+    """The derivative A of the seeded outputs by what each layer gave, (n, seeds, ...), in one backward pass a seed."""
+    n, d = len(outputs), len(seeds)
     whole = [outputs.new_zeros(n, d, one.shape.numel() // n) for one in calls]
     edges = [one.edge for one in calls]
-    for index in range(d if calls and outputs.requires_grad else 0):
-        # Rows are independent: the sum of one output over all rows has each row's own derivative.
-        one_output = torch.zeros_like(outputs)
-        one_output[:, index] = 1
-        found: Any = torch.autograd.grad(outputs, edges, one_output, retain_graph=True, allow_unused=True)
+    for index, seed in enumerate(seeds if calls and outputs.requires_grad else ()):
+        if seed is None:
+            continue
+        found: Any = torch.autograd.grad(outputs, edges, seed, retain_graph=True, allow_unused=True)
         for a, gradient in zip(whole, found, strict=True):
             if gradient is not None:
                 a[:, index] = gradient.reshape(n, -1)

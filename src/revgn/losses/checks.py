@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from revgn.linear.functional import Inputs, count_rows, take
+
 
 def require_rows(outputs: Tensor, targets: Tensor) -> None:
     """Refuse outputs that are not floating rows (n, d_out), and targets that are not n rows on the same device."""
@@ -50,6 +52,21 @@ def require_sample_weight(outputs: Tensor, sample_weight: Tensor) -> None:
         raise ValueError(f"sample_weight from {low:g} to {high:g}; expected none negative, 0 leaves a row out")
     if high == 0:
         raise ValueError("sample_weight is zero in every row; expected at least one positive weight")
+
+
+def without_zero_weights(inputs: Inputs, targets: Tensor, sample_weight: Tensor) -> tuple[Inputs, Tensor, Tensor]:
+    """The rows that count; all of them where the weights are of a kind or shape that the loss will refuse.
+
+    Raises:
+        ValueError: none counts.
+    """
+    given = isinstance(sample_weight, Tensor) and sample_weight.device == targets.device
+    if not given or sample_weight.shape != (count_rows(inputs),) or not bool((sample_weight == 0).any()):
+        return inputs, targets, sample_weight
+    kept = sample_weight != 0
+    if not bool(kept.any()):
+        raise ValueError("sample_weight is zero for all rows; expected at least one that counts")
+    return take(inputs, kept), targets[kept], sample_weight[kept]
 
 
 def require_like(outputs: Tensor, targets: Tensor, advice: str) -> None:

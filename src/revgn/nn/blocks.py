@@ -25,7 +25,7 @@ class ReversibleLayer(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement inverse: (n, d) -> (n, d)")
 
     def linearize(self, state: Tensor, chunk_rows: int | None = None) -> tuple[Tensor, Any]:
-        """The output, and the point at which `pull_back` works; chunk_rows bounds the rows of features held at once."""
+        """The output, and the point at which `pull_back` works; chunk_rows bounds the rows whose features are held."""
         outputs = self(state)
         return outputs, outputs
 
@@ -40,8 +40,8 @@ class ReversibleLayer(nn.Module):
 
     @property
     def max_rank(self) -> int:
-        """A bound, known from the structure alone, on the rows for which the layer's parameters are surjective."""
-        return min((coupling.max_rank for coupling in self.couplings), default=0)
+        """A bound, known from the structure alone, on the rows n for which the layer's parameters are surjective."""
+        return min((coupling.max_rank // coupling.positions for coupling in self.couplings), default=0)
 
     def pull_back(self, at: Any, tangent: Tensor) -> Tensor:
         """The tangent of the input, (n, d), that becomes `tangent` at the output; by forward-mode autodiff here."""

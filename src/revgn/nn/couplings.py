@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn import linear
+from revgn.linear.features import joined
 from revgn.nn.features import Features, RandomFeatures
 
 
@@ -14,7 +15,7 @@ from revgn.nn.features import Features, RandomFeatures
 class Point:
     """A coupling at one input z: [Phi(z), 1], all rows at once or a chunk at a time, and the derivative of Phi.
 
-    `jvp(rows, tangent)` maps the tangent of z at one of the map's slices of rows to that of Phi(z), (., h).
+    `jvp(rows, tangent)` maps the tangent of z at the rows of the batch that make one chunk to that of Phi(z), (., h).
     """
 
     map: linear.Features
@@ -24,8 +25,10 @@ class Point:
 class Coupling(nn.Module):
     """One half-coupling: z -> [Phi(z), 1] W, linear in W, its only trainable part.
 
+    With features of T positions W, (h + 1, d/2T), is used at each of them, and [Phi(z), 1] has n T rows.
+
     Args:
-        features: Phi, from (n, d/2) to (n, h).
+        features: Phi, from (n, d/2) to (n, h), or to (n T, h) with weights that are shared over positions.
         bias: whether W has a bias row.
         init_std: W starts at N(0, init_std^2), the bias row included.
         generator: source of W; torch's global one when None.
@@ -52,42 +55,54 @@ class Coupling(nn.Module):
             raise ValueError(f"init_std must not be negative, got {init_std}")
         self.features = features
         # Made without values: torch's own initialisation would draw random numbers only to be overwritten.
-        linear = nn.Linear(features.out_features, features.in_features, bias=bias, device="meta", dtype=dtype)
+        width = features.in_features // features.positions
+        linear = nn.Linear(features.out_features, width, bias=bias, device="meta", dtype=dtype)
         self.linear = linear.to_empty(device=device or torch.get_default_device())
         for parameter in self.linear.parameters():
             nn.init.normal_(parameter, std=init_std, generator=generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The shift of the other half, (n, d/2)."""
-        return self.linear(self._features(inputs))
+        return self.features.join(self.linear(self._features(inputs)))
 
     def linearize(self, inputs: Tensor, chunk_rows: int | None = None) -> Point:
-        """The point z at which `shift` and `jvp` work; with chunk_rows no more rows of features than that are held."""
+        """The point z at which `shift` and `jvp` work; chunk_rows bounds the rows whose features are held at once."""
         if chunk_rows is None:
             features, push_forward = self.features.linearize(inputs)
             whole = linear.Features.of(features, bias=self.bias, product=self.features.product(inputs))
             return Point(whole, lambda _, tangent: push_forward(tangent))
 
         def chunk(rows: slice) -> Tensor:
-            return self._features(inputs[rows])
+            return self._features(inputs[self._of_batch(rows)])
 
-        streamed = linear.Features.streamed(chunk, len(inputs), chunk_rows, like=self.linear.weight, bias=self.bias)
+        sizes = self.positions * len(inputs), self.positions * chunk_rows
+        streamed = linear.Features.streamed(chunk, *sizes, like=self.linear.weight, bias=self.bias)
         return Point(streamed, lambda rows, tangent: self.features.jvp(inputs[rows], tangent))
 
     def shift(self, at: Point) -> Tensor:
         """[Phi(z), 1] W, (n, d/2), as `forward` gives it."""
-        return _join([self.linear(at.map.chunk(rows)) for rows in at.map.slices])
+        return joined([self.features.join(self.linear(at.map.chunk(rows))) for rows in at.map.slices])
 
     def jvp(self, at: Point, tangent: Tensor) -> Tensor:
         """J[t] W, (n, d/2): the derivative of the shift along a tangent of z, (n, d/2)."""
-        weight = self.linear.weight
-        return _join([nn.functional.linear(at.jvp(rows, tangent[rows]), weight) for rows in at.map.slices])
+        chunks = [self._of_batch(rows) for rows in at.map.slices]
+        moved = [nn.functional.linear(at.jvp(rows, tangent[rows]), self.linear.weight) for rows in chunks]
+        return joined([self.features.join(part) for part in moved])
+
+    @property
+    def positions(self) -> int:
+        """T, how often a row of the batch uses the weights: [Phi(z), 1] has n T rows."""
+        return self.features.positions
 
     @property
     def bias(self) -> bool:
         """Whether the weights have a bias row."""
         # Not what the constructor was told: a bias can be taken out or put in.
         return getattr(self.linear, "bias", None) is not None
+
+    def _of_batch(self, rows: slice) -> slice:
+        """The rows of the batch whose features are these rows of the map, one of its slices."""
+        return slice(rows.start // self.positions, rows.stop // self.positions)
 
     def _features(self, inputs: Tensor) -> Tensor:
         # The state goes on from here: features of a user's own that work in place get a copy of it.
@@ -97,7 +112,3 @@ class Coupling(nn.Module):
     def max_rank(self) -> int:
         """A bound, known from the structure alone, on the rank of [Phi(z), 1]."""
         return self.features.max_rank + self.bias
-
-
-def _join(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

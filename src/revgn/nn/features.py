@@ -17,10 +17,19 @@ class Features(nn.Module):
     parameters. It should override `jvp` with a closed form where speed matters (the default is forward-mode
     autodiff), and `linearize` where `forward` leaves something behind that makes the JVP cheaper.
 
+    Where the coupling's weights are shared over T positions of a half, as in a convolution, features have n T rows,
+    those of one row of the batch together; `split` and `join` then say which entries of a half belong to which of them.
+    `SharedFeatures` does all this.
+
     Args:
         in_features: width of one half of the state, d/2.
         out_features: number of features, h.
+
+    Attributes:
+        positions: T, how often a row of the batch uses the weights; 1 here.
     """
+
+    positions: int = 1
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -28,15 +37,23 @@ class Features(nn.Module):
         self.out_features = out_features
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Phi(z), (n, h), for z (n, d/2)."""
+        """Phi(z), (n T, h), for z (n, d/2)."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward: (n, d/2) -> (n, h)")
 
+    def split(self, half: Tensor) -> Tensor:
+        """The half of a state, (n, d/2), as what each use of the weights gives, (n T, d/2T)."""
+        return half
+
+    def join(self, rows: Tensor) -> Tensor:
+        """The inverse of `split`."""
+        return rows
+
     def jvp(self, inputs: Tensor, tangent: Tensor) -> Tensor:
-        """The derivative of Phi at `inputs` (n, d/2) along `tangent` (n, d/2): (n, h)."""
+        """The derivative of Phi at `inputs` (n, d/2) along `tangent` (n, d/2): (n T, h)."""
         return forward_mode(self, inputs, tangent)
 
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Jvp]:
-        """Phi(z) and its derivative at z in one go: features (n, h), and what maps a tangent of z to theirs."""
+        """Phi(z) and its derivative at z in one go: features (n T, h), and what maps a tangent of z to theirs."""
         return on_a_copy(self, inputs), partial(self.jvp, inputs)
 
     def product(self, inputs: Tensor) -> Product | None:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
 from revgn.linear import Inputs, LinearMap
-from revgn.linear.functional import count_rows, full_precision, take
+from revgn.linear.functional import count_rows, full_precision
 from revgn.losses import GaussNewtonLoss
+from revgn.losses.checks import without_zero_weights
 from revgn.optim.clock import Clock
 from revgn.optim.linearization import Linearization
 from revgn.optim.report import Report, make_report
@@ -38,7 +39,8 @@ class GaussNewton(torch.optim.SGD):
 
     Which Delta of the many that move the outputs by r is the choice of the right inverse, and decides how well the
     network generalises: see `revgn.right_inverses`. Whether J Delta = r is measured at every step, on the model's own
-    forward pass: `Report.exact`. On mini-batches the step solves each batch and forgets the others.
+    forward pass: `Report.exact`. On mini-batches the step solves each batch and forgets the others, but for what
+    `right_inverse="adjoint", solver=revgn.solvers.RunningCurvature()` or `momentum=0.9, spring=True` remember.
 
     Args:
         model: any module whose rows do not depend on each other, with outputs (n, d_out).
@@ -51,18 +53,22 @@ class GaussNewton(torch.optim.SGD):
         control: from `revgn.control`, judges the steps of `step(inputs, targets)`; None: `Fixed()`.
         params: a part of the model's parameters, or parameter groups; None: all that are trainable.
         momentum, dampening, weight_decay, nesterov: as in `torch.optim.SGD`.
+        spring: whether what momentum moves already is not asked of the step again: d <- mu d + J^+ (r - mu J d) for
+            momentum mu, in place of d <- mu d + J^+ r. The step is then as exact as without momentum, which keeps what
+            earlier mini-batches have asked for where this one says nothing. Costs a JVP.
 
     Raises:
         TypeError: the model is no module, or not reversible where that is asked; the loss has no `direction`.
         ValueError: an option out of range; parameters that are not float32 or float64; parameters that the right
             inverse cannot change.
 
-    Source: Buffelli et al., NeurIPS 2024, arXiv 2411.07979; Schraudolph (2002) for losses with a curvature.
+    Source: Buffelli et al., NeurIPS 2024, arXiv 2411.07979; Schraudolph (2002) for losses with a curvature;
+    Goldshlager, Abrahamsen, Lin (2024) for spring.
     """
 
     # What copies and pickles carry beside torch's own.
     _OWN: ClassVar[tuple[str, ...]] = (
-        "model", "loss", "right_inverse", "solver", "control", "geodesic", "_warned",
+        "model", "loss", "right_inverse", "solver", "control", "geodesic", "spring", "_warned",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +88,7 @@ class GaussNewton(torch.optim.SGD):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        spring: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
@@ -98,6 +105,12 @@ class GaussNewton(torch.optim.SGD):
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
         self.geodesic: bool | None = False
+        if spring and (not momentum or dampening or nesterov):
+            raise ValueError(
+                f"spring=True corrects momentum, and got {momentum=}, {dampening=}, {nesterov=}; give it momentum, "
+                "such as 0.9, and neither dampening nor nesterov"
+            )
+        self.spring = spring
         if isinstance(self.control, Ridge):
             if not isinstance(self.right_inverse, MoorePenrose):
                 raise ValueError("control Ridge needs the tangent kernel; use right_inverse='moore-penrose'")
@@ -204,7 +217,7 @@ class GaussNewton(torch.optim.SGD):
         if targets is None:
             raise ValueError("no targets; expected step(inputs, targets)")
         if sample_weight is not None:
-            inputs, targets, sample_weight = self._without_zero_weights(inputs, targets, sample_weight)
+            inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight)
         return self._linearization_of(inputs, targets, sample_weight)
 
     def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
@@ -219,9 +232,16 @@ class GaussNewton(torch.optim.SGD):
             inputs,
             targets,
             sample_weight,
+            carried=self._carried(parameters.values()) if self.spring else None,
             geodesic=self.geodesic,
             memory=self._memory,
         )
+
+    def _carried(self, parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+        """What momentum will add to the change of each parameter."""
+        moment = {p: group["momentum"] for group in self.param_groups for p in group["params"]}
+        buffers = {p: self.state[p].get("momentum_buffer") for p in parameters}
+        return {p: moment[p] * buffer for p, buffer in buffers.items() if buffer is not None}
 
     def _factor(self, map: LinearMap, key: nn.Parameter) -> Factor:
         solver = self.right_inverse.default_solver(map) if self.solver is None else self.solver
@@ -229,17 +249,6 @@ class GaussNewton(torch.optim.SGD):
 
     def _memory(self, key: nn.Parameter) -> State:
         return self.state[key].setdefault("solver", {})
-
-    def _without_zero_weights(
-        self, inputs: Inputs, targets: Tensor, sample_weight: Tensor
-    ) -> tuple[Inputs, Tensor, Tensor]:
-        given = isinstance(sample_weight, Tensor) and sample_weight.device == targets.device
-        if not given or sample_weight.shape != (count_rows(inputs),) or not bool((sample_weight == 0).any()):
-            return inputs, targets, sample_weight  # the loss will say what is wrong with their kind or shape
-        kept = sample_weight != 0
-        if not bool(kept.any()):
-            raise ValueError("sample_weight is zero for all rows; expected at least one that counts")
-        return take(inputs, kept), targets[kept], sample_weight[kept]
 
     def _warn_once(self, change: Change) -> None:
         if change.warning is not None and not self._warned and not self.control.damps:

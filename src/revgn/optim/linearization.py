@@ -58,13 +58,15 @@ class Linearization:
         factor: makes a layer's factor.
         inputs, targets, sample_weight: the batch; targets None: zero, for outputs that are residuals.
         memory: what solver and right inverse keep of a layer.
+        carried: a change that the step takes in any case, as momentum does, before the learning rate: what it moves is
+            not asked of the right inverse again. None: there is none.
         geodesic: whether changes follow the curvature of the outputs' path, see `LevenbergMarquardt`; None: where
             there are fewer parameters than outputs.
 
     Attributes:
         outputs: F, (n, d_out).
         value: the loss.
-        r: the change of the outputs that the loss asks for, (n, d_out).
+        r: the change of the outputs that the loss asks for, less what is carried, (n, d_out).
         shape: of J: outputs of all rows, and parameters.
 
     Raises:
@@ -83,6 +85,7 @@ class Linearization:
         targets: Tensor | None,
         sample_weight: Tensor | None,
         *,
+        carried: Mapping[nn.Parameter, Tensor] | None = None,
         geodesic: bool | None = False,
         memory: Callable[[nn.Parameter], State],
     ) -> None:
@@ -103,6 +106,9 @@ class Linearization:
             why = _blame(inputs, self.outputs, targets)
             raise FloatingPointError(f"the loss is {self.value}: {why}; no parameter was changed")
         self.r = loss.direction(self.outputs, targets)
+        self._carried = carried or {}
+        self._drift = self.moved_by(self._carried) if carried else torch.zeros_like(self.r)  # J times what is carried
+        self.r = self.r - self._drift
         row_root = None if sample_weight is None else relative(sample_weight).sqrt()
         self.equation = Equation(self.r, loss.root(self.outputs, targets, sample_weight), row_root)
 
@@ -186,13 +192,15 @@ class Linearization:
         change = candidate.change.by_parameter
         used = {rates[p] for p in change}
         if len(used) > 1:  # groups with rates of their own: what they move together takes a JVP
-            return self.loss_of(self.outputs - self.moved_by({p: rates[p] * moved for p, moved in change.items()}))
+            whole = {p: rates[p] * (moved + self._carried.get(p, 0.0)) for p, moved in change.items()}
+            return self.loss_of(self.outputs - self.moved_by(whole))
         (lr,) = used
         if candidate.moved is not None:
-            return self.loss_of(self.outputs - lr * candidate.moved)
+            return self.loss_of(self.outputs - lr * (candidate.moved + self._drift))
         # The rows that were drawn evenly stand for all: their loss falls by the share by which that of all does.
         seen = candidate.seen
-        rows, moved = seen.rows[seen.suspected :], seen.moved[seen.suspected :]
+        rows = seen.rows[seen.suspected :]
+        moved = seen.moved[seen.suspected :] + self._drift[rows]
         weights = None if self.sample_weight is None else self.sample_weight[rows]
         before = self.loss.mean(self.outputs[rows], self.targets[rows], weights)
         after = self.loss.mean(self.outputs[rows] - lr * moved, self.targets[rows], weights)

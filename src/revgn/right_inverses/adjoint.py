@@ -1,13 +1,14 @@
 """The right inverse that needs no inverse network: r passed back by the adjoint of the layers above."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from revgn.linear import Inputs, Jacobian
-from revgn.linear.blocks import AffineBlock
+from revgn.linear.blocks import AffineBlock, Block
 from revgn.right_inverses.base import (
     Change,
     Equation,
@@ -18,8 +19,9 @@ from revgn.right_inverses.base import (
     on_host,
     relative_defect,
     solve,
+    weighed,
 )
-from revgn.solvers import Solution
+from revgn.solvers import Factor, Solution
 from revgn.solvers.base import ENOUGH
 
 # Passes that take up what rounding left of r; each costs two products a layer, and the first does nearly all.
@@ -35,9 +37,13 @@ class Adjoint(RightInverse):
 
         M_i = sum_l A_l,i A_l,i^T,   M_i v_i = r_i,   u_l = A_l^T v,   Delta_l = Phi_l^+ u_l.
 
-    Layers that are not surjective are left alone, and so are parameters outside of affine layers. Where no layer is
-    surjective all affine ones take the least-squares step, with a warning once. Cost: d_out backward passes to the
-    layers' outputs, and a solve a layer.
+    A layer that each row uses at T positions, as a convolution or a layer of tokens, has n T rows in Phi_l, and must
+    be as wide as that to be surjective. Layers that are not surjective are left alone, and so are parameters outside of
+    affine layers. Where no layer is surjective all affine ones take the least-squares step, with a warning once. Cost:
+    d_out backward passes to the layers' outputs, and a solve a layer.
+
+    On mini-batches give it a solver that remembers, `solvers.RunningCurvature()`. No batch is then solved by itself,
+    and v = r / L for L layers takes the place of M_i^-1 r_i: one backward pass, as a gradient has.
 
     Source: docs/theory.md, "A second exact step"; with one-sided covariance it is FOOF (Benzing 2022).
     """
@@ -51,25 +57,31 @@ class AdjointLinearized(Linearized):
 
     def __init__(self, jacobian: Jacobian) -> None:
         self.jacobian = jacobian
-        blocks = jacobian.blocks
+        self.layers = [block for block in jacobian.along(None) if _suits(block)]
         self.outputs = jacobian.outputs
-        affine = [block for block in blocks if isinstance(block, AffineBlock)]
-        self.layers = [b for b in affine if b.positions == 1 and b.groups == 1 and not b.transposed]
         if not self.layers:
             raise ValueError(
-                "the model has no affine layer with trainable weights that each row uses once, such as nn.Linear on "
-                "(n, features); use right_inverse='moore-penrose'"
+                "the model has no layer for an adjoint step: affine, with trainable weights, without groups, and with "
+                "more features than positions, such as nn.Linear on (n, features); use right_inverse='moore-penrose'"
             )
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
-        wide = [layer for layer in self.layers if layer.map().wide]
-        surjective = [layer for layer in wide if factor(layer.map(), layer.weight).surjective]
-        used = surjective or self.layers
+        root = equation.row_root
+        factors = {layer.weight: factor(weighed(layer.map(), root), layer.weight) for layer in self.layers}
+        if all(made.solver.remembers for made in factors.values()):
+            return self._remembered(equation, factors)
+        return self._solved(equation, factors)
+
+    def _solved(self, equation: Equation, factors: Mapping[nn.Parameter, Factor]) -> Change:
+        """The step of the surjective layers, exact; of all if none is."""
+        layers = [block for block in self.jacobian.blocks if _suits(block)]
+        surjective = [layer for layer in layers if layer.map().wide and factors[layer.weight].surjective]
+        used = surjective or layers
         made: dict[nn.Parameter, Tensor] = {}
         moved = torch.zeros_like(equation.r)
         first: list[Solution] = []
         for _ in range(1 + (REFINEMENTS if surjective else 0)):
-            solutions = self._solve(used, equation, equation.r - moved, factor)
+            solutions = _solutions(used, equation, equation.r - moved, factors)
             step = {p: t for layer, s in zip(used, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
             made = {p: made[p] + t for p, t in step.items()} if made else step
             moved = moved + torch.stack([layer.apply(step) for layer in used]).sum(0)  # J Delta
@@ -85,36 +97,57 @@ class AdjointLinearized(Linearized):
             warning=None if surjective else self._inexact(len(moved)),
         )
 
-    def _solve(self, used: Sequence[AffineBlock], equation: Equation, r: Tensor, factor: FactorOf) -> list[Solution]:
-        """Delta_l = Phi_l^+ A_l^T v with M v = r."""
-        outputs_by_layers = [layer.cotangents[:, :, 0].double() for layer in used]  # A_l, (n, d_out, q)
-        m = torch.stack([a @ a.mT for a in outputs_by_layers]).sum(0)  # (n, d_out, d_out)
-        # A row of outputs that no layer moves has a singular M: the pseudo-inverse leaves it alone.
-        v = (torch.linalg.pinv(m, hermitian=True) @ r.double().unsqueeze(-1)).squeeze(-1)
-        found: list[Solution] = []
-        for layer, a in zip(used, outputs_by_layers, strict=True):
-            u = torch.einsum("ndq,nd->nq", a, v).to(r.dtype)  # A_l^T v
-            found.append(solve(factor, layer.map(), layer.weight, u, equation.row_root))
-        return found
+    def _remembered(self, equation: Equation, factors: Mapping[nn.Parameter, Factor]) -> Change:
+        """The step by what solvers remember: one backward pass gives all layers their targets, in equal shares."""
+        v = equation.r / len(self.layers)  # M_i is near the identity times their number where layers are near it
+        layers = [block for block in self.jacobian.along(v) if _suits(block)]
+        solutions = [_solution(layer, layer.cotangents[:, 0], factors, equation) for layer in layers]
+        made = {p: t for layer, s in zip(layers, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
+        return Change(by_parameter=made, defect=0.0, layers=self._reports(layers, solutions))
 
     def _reports(self, used: Sequence[AffineBlock], solutions: Sequence[Solution]) -> tuple[LayerReport, ...]:
+        """Of the layers in use what became of them, and that every other was left alone."""
         names = {p: name for name, module in self.jacobian.model.named_modules() for p in module.parameters(False)}
         ranks = on_host([s.measured_rank for s in solutions])
-        solved = {id(layer): (rank, s.defect) for layer, rank, s in zip(used, ranks, solutions, strict=True)}
-        reports: list[LayerReport] = []
-        for block in self.jacobian.blocks:
-            rank, defect = solved.get(id(block), (None, None))
-            for p in block.parameters[:1] if id(block) in solved else block.parameters:
-                reports.append(LayerReport(names[p], None, rank, defect, float(id(block) in solved)))
+        solved = {
+            p: LayerReport(names[layer.weight], None, rank, solution.defect, 1.0)
+            for layer, rank, solution in zip(used, ranks, solutions, strict=True)
+            for p in layer.parameters
+        }
+        reports = [solved.get(p, LayerReport(names[p], None, None, None, 0.0)) for p in self.jacobian.parameters]
         return tuple(dict.fromkeys(reports))
 
     def _inexact(self, rows: int) -> str:
-        widest = max(layer.map().columns for layer in self.layers)
+        widest = max(self.layers, key=lambda layer: layer.map().columns / layer.positions)
+        positions = f" for {widest.positions} positions of each row" if widest.positions > 1 else ""
         return (
-            f"no affine layer is surjective on this batch of {rows} rows, the widest has {widest} features. The step "
-            "is the least-squares one of all layers and not exact. Use a smaller batch or wider layers for an exact "
-            "step, or right_inverse='moore-penrose', which needs no wide layers."
+            f"no affine layer is surjective on this batch of {rows} rows, the widest has {widest.map().columns} "
+            f"features{positions}. The step is the least-squares one of all layers and not exact. Use a smaller batch "
+            "or wider layers for an exact step, or right_inverse='moore-penrose', which needs no wide layers."
         )
+
+
+def _suits(block: Block) -> TypeGuard[AffineBlock]:
+    """Whether the block is a layer phi W^T + b with one W."""
+    return isinstance(block, AffineBlock) and block.groups == 1 and not block.transposed
+
+
+def _solutions(
+    layers: Sequence[AffineBlock], equation: Equation, r: Tensor, factors: Mapping[nn.Parameter, Factor]
+) -> list[Solution]:
+    """Delta_l = Phi_l^+ A_l^T v with M v = r."""
+    outputs_by_layers = [layer.cotangents.flatten(2).double() for layer in layers]  # A_l, (n, d_out, T q)
+    m = torch.stack([a @ a.mT for a in outputs_by_layers]).sum(0)  # (n, d_out, d_out)
+    # A row of outputs that no layer moves has a singular M: the pseudo-inverse leaves it alone.
+    v = (torch.linalg.pinv(m, hermitian=True) @ r.double().unsqueeze(-1)).squeeze(-1)
+    targets = [torch.einsum("ndq,nd->nq", a, v).to(r.dtype) for a in outputs_by_layers]  # u_l = A_l^T v, (n, T q)
+    return [_solution(layer, u, factors, equation) for layer, u in zip(layers, targets, strict=True)]
+
+
+def _solution(layer: AffineBlock, u: Tensor, factors: Mapping[nn.Parameter, Factor], equation: Equation) -> Solution:
+    """Delta_l = Phi_l^+ u_l, for u_l (n, T q)."""
+    positions = u.reshape(-1, layer.cotangents.shape[3])  # (n T, q)
+    return solve(factors[layer.weight], layer.map(), positions, equation.row_root)
 
 
 def _by_parameter(layer: AffineBlock, solution: Solution) -> dict[nn.Parameter, Tensor]:

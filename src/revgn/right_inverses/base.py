@@ -126,12 +126,29 @@ class RightInverse(abc.ABC):
         return Cholesky()
 
 
-def solve(factor: FactorOf, map: LinearMap, key: nn.Parameter, target: Tensor, row_root: Tensor | None) -> Solution:
-    """The solution of a layer's equation, in the least-squares sense with the rows weighed."""
+def weighed(map: LinearMap, row_root: Tensor | None) -> LinearMap:
+    """A layer's map with its rows weighed, which is the one to factor."""
+    return map if row_root is None else WeightedRows(_by_rows(row_root, map), map)
+
+
+def solve(factor: Factor, map: LinearMap, target: Tensor, row_root: Tensor | None) -> Solution:
+    """The solution of a layer's equation, in the least-squares sense with the rows weighed.
+
+    Args:
+        factor: of the weighed map.
+        map: the layer's, as it is.
+        target: likewise.
+        row_root: as of `Equation`.
+    """
     if row_root is None:
-        return factor(map, key).solve(target)
-    weighed = factor(WeightedRows(row_root, map), key).solve(row_root.unsqueeze(1) * target)
-    return Solution(weighed.x, weighed.measured_rank, map, target)
+        return factor.solve(target)
+    solution = factor.solve(_by_rows(row_root, map).unsqueeze(1) * target)
+    return Solution(solution.x, solution.measured_rank, map, target)
+
+
+def _by_rows(row_root: Tensor, map: LinearMap) -> Tensor:
+    """For each row of the map: a layer with weights shared over positions has several for each of the batch."""
+    return row_root.repeat_interleave(map.rows // len(row_root))
 
 
 def relative_defect(moved: Tensor, r: Tensor) -> float:

@@ -11,7 +11,17 @@ from revgn.linear import Inputs
 from revgn.linear.layers import own
 from revgn.nn import Coupling, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
-from revgn.right_inverses.base import Change, Equation, FactorOf, LayerReport, Linearized, RightInverse, on_host, solve
+from revgn.right_inverses.base import (
+    Change,
+    Equation,
+    FactorOf,
+    LayerReport,
+    Linearized,
+    RightInverse,
+    on_host,
+    solve,
+    weighed,
+)
 from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, trainable_blocks, uniform
 from revgn.solvers import Solution
 
@@ -22,8 +32,9 @@ class Reversible(RightInverse):
 
     For `ReversibleNetwork`s, and the cheapest exact step there is: each block alone moves the outputs by all of r, by
     a JVP through the inverse network, and the blocks share the work. It is exact where at least one block's features
-    have as many independent directions as the batch has rows. What it makes small is each layer's Phi Delta = u, not
-    the change itself, and it generalises worse than `MoorePenrose` at the same training loss (docs/theory.md).
+    have as many independent directions as the batch has rows, times the positions over which the block's weights are
+    shared, as in `RevConv`. What it makes small is each layer's Phi Delta = u, not the change itself, and it
+    generalises worse than `MoorePenrose` at the same training loss (docs/theory.md).
 
     Args:
         block_weights: how the blocks share the step. "exact": uniform over the blocks that are surjective on the
@@ -32,9 +43,9 @@ class Reversible(RightInverse):
             takes it. Or a sequence of L numbers.
         keep_features: keep every block's features from the forward pass: fastest, O(L n h) memory. False rebuilds
             them by running the network backwards: memory flat in depth, two more products per half-coupling.
-        chunk_rows: for batches whose features do not fit into memory: no more rows of features than this are held at
-            once, and they are made again wherever they are needed. Works with the solvers that do not factor the
-            features themselves: Cholesky, Eigh, CG, Randomized. None: all rows at once.
+        chunk_rows: for batches whose features do not fit into memory: those of no more rows of the batch than this are
+            held at once, and they are made again wherever they are needed. Works with the solvers that do not factor
+            the features themselves: Cholesky, Eigh, CG, Randomized. None: all rows at once.
 
     Raises:
         ValueError: unknown block_weights, or chunk_rows below 1.
@@ -132,14 +143,15 @@ class ReversibleLinearized(Linearized):
             defect=max(max(solved[index].defects) for index in weights),
             layers=layers,
             suspicion=torch.stack([solved[index].suspicion for index in weights]).sum(0),
-            warning=_inexact(len(equation.r), layers) if none_surjective else None,
+            warning=self._inexact(layers) if none_surjective else None,
         )
 
     def _solve_blocks(self, equation: Equation, factor: FactorOf, wanted: Collection[int]) -> dict[int, BlockStep]:
         """The steps of the wanted blocks, each moving the outputs by r, from the last down to what is enough."""
 
         def solved(coupling: Coupling, point: Any, target: Tensor) -> Solution:
-            return solve(factor, point.map, _weight(coupling), target, equation.row_root)
+            made = factor(weighed(point.map, equation.row_root), _weight(coupling))
+            return solve(made, point.map, coupling.features.split(target), equation.row_root)
 
         steps: dict[int, BlockStep] = {}
         r = equation.r
@@ -159,15 +171,15 @@ class ReversibleLinearized(Linearized):
                 continue
             ta_out, tb_out = halves(tangent)
             tb = tb_out - block.g.jvp(point.g, ta_out)
-            if index == len(layers) - 1 and r.shape[1] < ta_out.shape[1]:
+            if index == len(layers) - 1 and block.f.positions == 1 and r.shape[1] < ta_out.shape[1]:
                 # The last block's ta' = r U_a^+ has rank d_out: solve for r alone.
                 f = solved(block.f, point.f, r).spread(halves(readout)[0])
             else:
                 f = solved(block.f, point.f, ta_out)  # Delta_f = Phi_f^+ ta'
             # What f has moved reaches b' through g and must not be moved twice. Where f moves all of ta' this is tb.
-            target = tb if f.exact else tb_out - block.g.jvp(point.g, f.moved)
+            target = tb if f.exact else tb_out - block.g.jvp(point.g, block.f.features.join(f.moved))
             g = solved(block.g, point.g, target)  # Delta_g = Phi_g^+ (tb' - J_g[Phi_f Delta_f] W_g)
-            steps[index] = _block_step(block, f, g)
+            steps[index] = _block_step(block, f, g, len(r))
             if index == lowest or (self.weights.last and steps[index].surjective):
                 break
             ta = ta_out - block.f.jvp(point.f, tb)
@@ -191,9 +203,13 @@ class ReversibleLinearized(Linearized):
             for half, coupling in enumerate(block.couplings or (block,))
         )
 
+    def _inexact(self, layers: Sequence[LayerReport]) -> str:
+        positions = {n: m.positions for n, m in self.network.named_modules() if isinstance(m, Coupling)}
+        return _inexact(len(self.inputs), positions, layers)
 
-def _block_step(block: ReversibleBlock, f: Solution, g: Solution) -> BlockStep:
-    """The block's step without the features it was solved from, whose memory it would hold."""
+
+def _block_step(block: ReversibleBlock, f: Solution, g: Solution, rows: int) -> BlockStep:
+    """The block's step at so many rows, without the features it was solved from, whose memory it would hold."""
     changes: dict[nn.Parameter, Tensor] = {}
     for coupling, solution in ((block.f, f), (block.g, g)):
         changes[_weight(coupling)] = solution.delta.mT
@@ -202,8 +218,8 @@ def _block_step(block: ReversibleBlock, f: Solution, g: Solution) -> BlockStep:
             changes[bias] = solution.bias
     # What the solver left of a row, and what rounding makes of a large target, is what the way up may blow up.
     eps = torch.finfo(f.target.dtype).eps
-    suspicion = sum(s.left.square().sum(1) + (eps * s.target).square().sum(1) for s in (f, g))
-    assert isinstance(suspicion, Tensor)
+    astray = [s.left.square().sum(1) + (eps * s.target).square().sum(1) for s in (f, g)]
+    suspicion = torch.stack([positions.view(rows, -1).sum(1) for positions in astray]).sum(0)
     surjective = f.surjective and g.surjective
     return BlockStep(changes, (f.measured_rank, g.measured_rank), (f.defect, g.defect), surjective, suspicion)
 
@@ -214,19 +230,23 @@ def _weight(coupling: Coupling) -> nn.Parameter:
     return weight
 
 
-def _inexact(rows: int, layers: Sequence[LayerReport]) -> str:
-    """Why no block is surjective, by ranks where they tell."""
-    pairs = [
-        [(layer.rank, layer.defect) for layer in layers if layer.block == index and layer.defect is not None]
-        for index in {layer.block for layer in layers}
-    ]
-    ranked = [min(rank for rank, _ in pair if rank is not None) for pair in pairs if pair and None not in dict(pair)]
-    best = max(ranked, default=rows)
-    if best < rows:
-        why = f"its {rows} rows need features of rank {rows}, the best block has {best}"
+def _inexact(rows: int, positions: Mapping[str, int], layers: Sequence[LayerReport]) -> str:
+    """Why no block is surjective, by ranks where they tell; a layer needs one for each row and position."""
+    defects: dict[int | None, float] = {}
+    shares: dict[int | None, list[tuple[float, int, int]]] = {}
+    for layer in layers:
+        if layer.defect is None:
+            continue
+        defects[layer.block] = max(layer.defect, defects.get(layer.block, 0.0))
+        if layer.rank is not None:
+            needed = rows * positions[layer.name]
+            shares.setdefault(layer.block, []).append((layer.rank / needed, layer.rank, needed))
+    # Of a block the half that lacks most decides, and of all blocks the one that lacks least.
+    share, rank, needed = max((min(halves) for halves in shares.values()), default=(1.0, rows, rows))
+    if share < 1:
+        why = f"its {rows} rows need features of rank {needed}, the best block has {rank}"
     else:
-        left = min(max(defect or 0.0 for _, defect in pair) for pair in pairs if pair)
-        why = f"of {rows} rows the best block leaves {left:.0e} of what it is to move"
+        why = f"of {rows} rows the best block leaves {min(defects.values()):.0e} of what it is to move"
     return (
         f"no block is surjective on this batch: {why}. The step is uniform over all blocks and not exact. Use a "
         "smaller batch or more hidden_features for an exact step, block_weights='uniform' to have this one without "

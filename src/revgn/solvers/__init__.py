@@ -10,3 +10,4 @@ from revgn.solvers.eigenvalues import Randomized as Randomized
 from revgn.solvers.noisy import Noisy as Noisy
 from revgn.solvers.orthogonal import QR as QR
 from revgn.solvers.orthogonal import SVD as SVD
+from revgn.solvers.running import RunningCurvature as RunningCurvature

@@ -177,16 +177,20 @@ class Unfactored(Factor):
 
 @dataclass(eq=False)
 class WidenedFactor(Factor):
-    """The factor of [Z V, 1] by way of that of the narrow [Z C, 1], see `revgn.linear.narrow`."""
+    """The factor of [Z V, 1] by way of that of the narrow [Z C, 1], see `revgn.linear.narrow`.
+
+    Attributes:
+        narrow, inner: the narrow map, and its factor.
+        share: the size of the Gram matrix of the narrow map by that of the wide one. Both have the same trace, so that
+            this is by how much their mean diagonals differ.
+    """
 
     narrow: Narrowed
     inner: Factor
+    share: float
 
     def invert(self, target: Tensor, damping: float) -> Solution:
-        # Both maps have the same trace, so that their mean diagonals differ by the sizes of their Gram matrices.
-        narrow, wide = self.narrow.map, self.map
-        share = min(narrow.rows, narrow.columns) / min(wide.rows, wide.columns)
-        inner = self.inner.invert(target, share * damping)
+        inner = self.inner.invert(target, self.share * damping)
         return Solution(self.narrow.widen(inner.x), inner.measured_rank, self.map, target)
 
 
@@ -233,7 +237,8 @@ class Solver(abc.ABC):
         try:
             if narrow is None:
                 return self.factor_map(map, state)
-            return WidenedFactor(map, self, narrow, self.factor_map(narrow.map, state))
+            share = min(narrow.map.rows, narrow.map.columns) / min(map.rows, map.columns)
+            return WidenedFactor(map, self, narrow, self.factor_map(narrow.map, state), share)
         except torch.linalg.LinAlgError:
             return Unfactored(map, self)
 

@@ -1,0 +1,131 @@
+"""Curvature of earlier mini-batches: a running mean of the features' covariance."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from revgn.linear import LinearMap
+from revgn.linear.narrow import narrowed
+from revgn.solvers.base import Factor, Solution, Solver, State, Unfactored, WidenedFactor
+
+
+@dataclass(frozen=True)
+class RunningCurvature(Solver):
+    """x = (M + lambda I)^-1 A^T u / n with M the running mean of A^T A / n over mini-batches: a step that remembers.
+
+    A mini-batch has fewer rows than a wide layer has features, and a step that solves it exactly undoes what others
+    have taught. M knows what the features of other batches look like, and the step leaves these alone. It is not exact
+    on any one batch, and says so. For `right_inverse="adjoint"`, whose layers then take one backward pass together, as
+    a gradient does.
+
+    M is renewed by the batch at hand at steps 0, 1, 2, 4, 8, ..., so that it is never older than half of what was seen,
+    and then every `every` steps: older batches then count `decay` times as much as before, and the weights sum to one
+    from the first batch on. Memory: two matrices of the features' width a layer; cost: n h^2 + h^3 / 3 whenever M is
+    renewed, h^2 for each column of u at every step. Where M + lambda I is not positive definite to rounding, and for a
+    damping of zero that is asked of the factor, its eigenvalues give the pseudo-inverse.
+
+    Args:
+        decay: of the weight of earlier batches, whenever M is renewed.
+        damping: lambda relative to the mean diagonal of M; while M has seen fewer rows than there are features, to
+            the mean over so many eigenvalues, as the others are zero.
+        every: steps from one renewal of M to the next.
+
+    Raises:
+        ValueError: decay outside of [0, 1), damping that is not positive and finite, every below 1.
+
+    Source: one-sided covariance as in FOOF (Benzing 2022), the A factor of K-FAC (Martens and Grosse 2015).
+    """
+
+    remembers: ClassVar[bool] = True
+
+    decay: float = 0.9
+    damping: float = 0.03
+    every: int = 20
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.decay < 1.0:
+            raise ValueError(f"decay must be at least 0 and below 1, got {self.decay}")
+        if not 0.0 < self.damping < math.inf:
+            raise ValueError(f"damping must be positive and finite, got {self.damping}: early on M has no full rank")
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+
+    def factor(self, map: LinearMap, state: State | None = None) -> Factor:
+        state = {} if state is None else state
+        # Narrowed whatever the number of rows, as M has to fit the batches to come.
+        narrow = narrowed(map, any_rows=True)
+        try:
+            if narrow is None:
+                return self.factor_map(map, state)
+            inner = self.factor_map(narrow.map, state)
+        except torch.linalg.LinAlgError:
+            return Unfactored(map, self)
+        seen = float(state["rows"])
+        return WidenedFactor(map, self, narrow, inner, min(narrow.map.columns, seen) / min(map.columns, seen))
+
+    def factor_map(self, map: LinearMap, state: State | None) -> Factor:
+        state = {} if state is None else state
+        step = int(state["step"]) + 1 if state else 0
+        renewed = int(state["renewed"]) if state else 0
+        if not state or step - renewed >= min(self.every, max(1, renewed)):
+            self._renew(map, state)
+            state["renewed"] = torch.tensor(step)
+        state["step"] = torch.tensor(step)
+        return RunningFactor(map, self, state)
+
+    def _renew(self, map: LinearMap, state: State) -> None:
+        new = map.column_gram().div_(map.rows).to(map.dtype)
+        if not bool(torch.isfinite(new.diagonal().sum())):  # it would stay in the mean for ever
+            raise torch.linalg.LinAlgError("the features hold NaN or infinity")
+        mean = state.get("mean", new)
+        if mean.shape != new.shape:
+            raise ValueError(f"the layer has {len(new)} features, but had {len(mean)} before; make the optimizer anew")
+        before = self.decay * float(state.get("rows", 0.0))
+        rows = before + map.rows
+        state["mean"] = mean.lerp(new, map.rows / rows)
+        state["rows"] = torch.tensor(rows, dtype=torch.float64)
+        state.pop("root", None)
+
+
+@dataclass(eq=False)
+class RunningFactor(Factor):
+    """The factor of what is remembered of a layer.
+
+    Attributes:
+        state: "mean", M, of which the lower triangle is read; "rows", how many it stands for, older ones counting less;
+            "root", the Cholesky factor for the "damping" that was asked for last.
+    """
+
+    state: State
+
+    @property
+    def surjective(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """False: no batch is solved by itself."""
+        return False
+
+    def invert(self, target: Tensor, damping: float) -> Solution:
+        pulled = self.map.stack(self.map.adjoint(target / self.map.rows))
+        root = self._root(damping) if damping else None
+        if root is None:
+            rounding = len(pulled) * torch.finfo(self.map.dtype).eps
+            x = torch.linalg.pinv(self.state["mean"].double(), rtol=rounding, hermitian=True) @ pulled.double()
+        else:
+            x = torch.cholesky_solve(pulled, root)
+        return Solution(self.map.split(x.to(target.dtype)), None, self.map, target)
+
+    def _root(self, damping: float) -> Tensor | None:
+        """The Cholesky factor of M + lambda I, made in float64 and kept in the map's dtype; None if there is none."""
+        state = self.state
+        if "root" not in state or float(state["damping"]) != damping:
+            damped = state["mean"].to(torch.float64, copy=True)
+            diagonal = damped.diagonal()
+            diagonal.add_(damping * diagonal.sum() / min(len(damped), float(state["rows"])))
+            root, info = torch.linalg.cholesky_ex(damped)
+            if info != 0:
+                return None
+            state["root"] = root.to(self.map.dtype)
+            state["damping"] = torch.tensor(damping, dtype=torch.float64)
+        return state["root"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from revgn.experiments.report.palette import Style, styles
 
@@ -113,6 +114,44 @@ def time_to_loss_figure(content: Content) -> Figure:
     return figure
 
 
+def mini_batch_figure(content: Content) -> Figure:
+    """Test accuracy by epochs and by seconds of training: a row for each network, the range over seeds behind."""
+    rows = content["rows"]
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    alike = {"Adjoint": "GaussNewton", "AdamW-averaged": "AdamW"}  # as other figures have them
+    methods = [alike.get(name, name) for name in dict.fromkeys(row["method"] for row in rows)]
+    looks = styles(methods)
+    figure = Figure(figsize=(11, 4.6 * len(networks)), layout="constrained")
+    for axes, network in zip(figure.subplots(len(networks), 2, squeeze=False), networks, strict=True):
+        chosen = [row for row in rows if row["network"] == network]
+        for row in chosen:
+            look = looks[alike.get(row["method"], row["method"])]
+            _by_marks(axes[0], row, "epochs", look)
+            _by_marks(axes[1], row, "seconds", look)
+        highest = max(point["test"] for row in chosen for curve in row["curves"] for point in curve)
+        for each, label in zip(axes, ("epochs", "seconds of training"), strict=True):
+            each.set(xlabel=label, ylim=(highest - 0.1, highest + 0.005))
+            _plain(each)
+        axes[0].set_ylabel(f"test accuracy, {network}")
+        axes[1].set_xscale("log")
+        axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[1].xaxis.set_major_formatter("{x:g}")
+        axes[1].minorticks_off()
+        axes[1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _by_marks(axes: Axes, row: Mapping[str, Any], key: str, look: Style) -> None:
+    """The mean over seeds at each mark, and a band from the lowest to the highest."""
+    marks = list(zip(*row["curves"], strict=True))
+    x = [statistics.fmean(point[key] for point in points) for points in marks]
+    seeds = [[point["test"] for point in points] for points in marks]
+    label = f"{row['method']}, {row['epochs']} epochs"
+    _line(axes, x, [statistics.fmean(each) for each in seeds], label, look)
+    lowest, highest = [min(each) for each in seeds], [max(each) for each in seeds]
+    axes.fill_between(x, lowest, highest, color=look.colour, alpha=0.12, linewidth=0)
+
+
 def _curve(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: Style) -> None:
     axes.plot(
         x,
@@ -173,3 +212,38 @@ def _course(axes: Axes, row: Mapping[str, Any], look: Style) -> None:
         capsize=3,
         label=row["method"],
     )
+
+
+def generalisation_figure(content: Content) -> Figure:
+    """Test accuracy by the norm that the step makes small; the talk's right inverse and Adam as lines across."""
+    rows = [row for row in content["rows"] if row["part"] == "norm"]
+    family = [row for row in rows if row["power"] is not None]
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    looks = styles(["GaussNewton", "Adam"])
+    powers, means = [row["power"] for row in family], [100 * row["accuracy"] for row in family]
+    spread = (
+        [100 * (row["accuracy"] - row["lowest"]) for row in family],
+        [100 * (row["highest"] - row["accuracy"]) for row in family],
+    )
+    axes.errorbar(powers, means, spread, color=looks["GaussNewton"].colour, marker="o", capsize=4, linewidth=2)
+    named = {"reversible": ("the talk's right inverse", "#666666"), "Adam": ("Adam, 200 steps", looks["Adam"].colour)}
+    for row in (row for row in rows if row["setting"] in named):
+        label, colour = named[row["setting"]]
+        level = 100 * row["accuracy"]
+        axes.axhline(level, color=colour, linestyle="dashed", linewidth=1.5)
+        axes.annotate(label, (0.5, level), xytext=(0, 4), textcoords="offset points", ha="center")
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.set_xticklabels(
+        [
+            "Moore-Penrose:\nleast change\nof the weights",
+            "s = ¼",
+            "½",
+            "¾",
+            "adjoint: least\nchange of what\neach layer gives",
+        ]
+    )
+    axes.set(xlabel="what the Gauss-Newton step makes small", ylabel="test rows classified right, %")
+    axes.set_title("Every point is exact Gauss-Newton, and has fitted the training rows", fontsize="medium")
+    _plain(axes)
+    return figure

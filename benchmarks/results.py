@@ -116,8 +116,8 @@ class Benchmark:
 
     def run(self, arguments: argparse.Namespace, measure: Callable[[], Result]) -> Mapping[str, Any]:
         """Measure, print, write the JSON file and draw the picture; returns what the file holds."""
-        path = arguments.out / f"{self.name}.json"
-        content = self._read(path) if getattr(arguments, "redraw", False) else self._measured(path, arguments, measure)
+        redraw = getattr(arguments, "redraw", False)
+        content = self._read(self._path(arguments)) if redraw else self._measured(arguments, measure)
         folder = getattr(arguments, "plot", None)
         if self.figure is not None and folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -134,23 +134,36 @@ class Benchmark:
         for row in rows:
             print("  ".join(column.text(row) for column in self.columns).rstrip(), flush=True)
 
-    def _measured(self, path: Path, arguments: argparse.Namespace, measure: Callable[[], Result]) -> Row:
-        self.head()
-        start = time.perf_counter()
-        result = measure()
+    def kept(self, arguments: argparse.Namespace) -> list[Row]:
+        """The rows that the JSON file holds from earlier runs."""
+        path = self._path(arguments)
+        return self._read(path)["rows"] if path.is_file() else []
+
+    def save(self, arguments: argparse.Namespace, result: Result, seconds: float) -> Row:
+        """Write the JSON file; returns what it holds. Benchmarks that take hours do so after every row."""
         options = {name: value for name, value in vars(arguments).items() if name not in ("out", "plot", "redraw")}
         content = {
             "benchmark": self.name,
             "question": self.description.partition("\n")[0],
             "environment": environment(),
             "options": options,
-            "seconds": time.perf_counter() - start,
+            "seconds": seconds,
             "rows": result.rows,
             "notes": result.notes,
             "checks": [asdict(check) for check in result.checks],
         }
-        write_atomically(path, json.dumps(content, indent=2) + "\n")
-        for line in (*result.notes, *map(str, result.checks), f"Written to {path}."):
+        write_atomically(self._path(arguments), json.dumps(content, indent=2) + "\n")
+        return content
+
+    def _path(self, arguments: argparse.Namespace) -> Path:
+        return arguments.out / f"{self.name}.json"
+
+    def _measured(self, arguments: argparse.Namespace, measure: Callable[[], Result]) -> Row:
+        self.head()
+        start = time.perf_counter()
+        result = measure()
+        content = self.save(arguments, result, time.perf_counter() - start)
+        for line in (*result.notes, *map(str, result.checks), f"Written to {self._path(arguments)}."):
             print(line)
         return content
 

@@ -9,6 +9,10 @@ import pytest
 BENCHMARKS = {
     "block_weights": (["--seeds", "1"], {"setting", "weights", "lr", "seeds", "loss", "accuracy", "pace", "runs"}),
     "dense": (["--rows", "8"], {"rows", "parameters", "method", "seconds", "rate", "steps", "time", "memory"}),
+    "generalisation": (
+        ["norm", "layers", "--seeds", "1"],
+        {"part", "setting", "power", "steps", "loss", "accuracy", "lowest", "highest", "change", "moved", "runs"},
+    ),
     "lean": (["--pairs", "1"], {"path", "blocks", "memory", "parameters"}),
     "lm": (
         ["sinc", "mlp", "wide-30", "--seeds", "1"],
@@ -17,6 +21,10 @@ BENCHMARKS = {
     "monotone": (
         ["digits", "--steps", "2"],
         {"data", "loss", "init_std", "first", "last", "steps", "accepted", "rises", "free"},
+    ),
+    "mini_batch": (
+        ["Adam", "FOOF", "--networks", "MLP", "--epochs", "1", "--trials", "2", "--seeds", "2", "--pairs", "1"],
+        {"network", "method", "epochs", "chosen", "validation", "test_1", "best", "ratio", "curves", "tried", "plan"},
     ),
     "quick": (["--pairs", "1"], {"network", "method", "products", "theory", "seconds", "ratio", "lowest", "highest"}),
     "right_inverses": (["--seeds", "1", "--pairs", "1"], {"part", "setting", "method", "seconds", "ratio", "defect"}),
@@ -40,6 +48,8 @@ FIGURES = {
     "dense": "dense.png",
     "time_to_loss": "time-to-loss.png",
     "right_inverses": "right-inverses.png",
+    "generalisation": "generalisation.png",
+    "mini_batch": "mini-batch.png",
 }
 
 
@@ -97,6 +107,7 @@ def test_a_picture_cannot_be_drawn_before_anything_was_measured(name, tmp_path):
         ("small_tables", "friedman", "friedman1"),
         ("block_weights", "fullbatch", "full-batch"),
         ("right_inverses", "generalize", "generalise"),
+        ("mini_batch", "adam", "Adam"),
     ],
 )
 def test_unknown_names_offer_the_nearest(name, wrong, nearest, capsys):

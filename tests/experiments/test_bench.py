@@ -19,6 +19,8 @@ def test_without_a_name_every_benchmark_is_listed_with_its_question(capsys):
             "dense",
             "lean",
             "lm",
+            "mini_batch",
+            "monotone",
             "quick",
             "right_inverses",
             "scaling",

@@ -74,6 +74,12 @@ def test_only_the_couplings_linear_layers_are_trainable(network):
     assert names == {f"blocks.{i}.{half}.linear.{part}" for i in (1, 2) for half in "fg" for part in ("weight", "bias")}
 
 
+def test_a_block_is_surjective_for_no_more_rows_than_its_features_have_positions_to_serve():
+    conv, mixer = (made(network, (2, 2, 6), hidden_features=19).blocks[2] for network in NETWORKS.values())
+    assert conv.max_rank == (19 + 1) // 3  # 3 patches of 4 channels in either half
+    assert mixer.max_rank == (19 + 1) // 4  # f is used for each channel, g for each patch
+
+
 @EACH_NETWORK
 def test_the_same_seed_gives_the_same_network_and_so_does_a_copy(network):
     first, second, third = made(network), made(network), made(network, seed=1)

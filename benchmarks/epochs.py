@@ -1,0 +1,89 @@
+"""Training by epochs: a step on each mini-batch, a learning rate that falls to zero, accuracies at fixed marks."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+import problems
+from measure import synchronize
+
+Point = dict[str, float]
+"""Of a curve: "epochs" and "seconds" of training done, and the accuracy on each part that was judged."""
+
+PARTS_OF_THE_FIRST_EPOCH = (0.25, 0.5, 0.75)
+BREAKDOWNS = (FloatingPointError, torch.linalg.LinAlgError)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Something that trains.
+
+    Attributes:
+        optimizers: their learning rates are scheduled.
+        step: on a batch of inputs and classes.
+        judged: the module whose accuracy counts: the network, or an average of what it has been.
+    """
+
+    optimizers: Sequence[Optimizer]
+    step: Callable[[Tensor, Tensor], Any]
+    judged: nn.Module
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows to judge by: inputs and their classes, on the CPU."""
+
+    inputs: Tensor
+    classes: Tensor
+
+
+def train(
+    learner: Learner, rows: Part, judges: Mapping[str, Part], *, batch: int, epochs: int, seed: int
+) -> list[Point]:
+    """The curve of a training run. The clock stands still while accuracies are taken.
+
+    A run that breaks down counts as guessing from there on.
+
+    Args:
+        rows: to train on, where they are computed; drawn without replacement, in an order fixed by the seed.
+        judges: rows by name, of which the accuracy is taken at every mark.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    per_epoch = -(-len(rows.classes) // batch)
+    schedules = [CosineAnnealingLR(optimizer, epochs * per_epoch) for optimizer in learner.optimizers]
+    marks = marks_of(per_epoch, epochs)
+    curve: list[Point] = []
+    seconds, taken, order = 0.0, 0, iter(())
+    try:
+        for mark in marks:
+            began = time.perf_counter()
+            while taken < mark:
+                if taken % per_epoch == 0:
+                    order = iter(torch.randperm(len(rows.classes), generator=generator).split(batch))
+                some = next(order).to(rows.classes.device)
+                learner.step(rows.inputs[some], rows.classes[some])
+                for schedule in schedules:
+                    schedule.step()
+                taken += 1
+            synchronize()
+            seconds += time.perf_counter() - began
+            accuracies = {
+                name: problems.accuracy(learner.judged, part.inputs, part.classes) for name, part in judges.items()
+            }
+            curve.append({"epochs": mark / per_epoch, "seconds": seconds, **accuracies})
+    except BREAKDOWNS:
+        guess = dict.fromkeys(judges, 1 / problems.CLASSES)
+        curve += [{"epochs": mark / per_epoch, "seconds": seconds, **guess} for mark in marks[len(curve) :]]
+    return curve
+
+
+def marks_of(per_epoch: int, epochs: int) -> list[int]:
+    """The steps after which accuracies are taken: within the first epoch, and after each."""
+    early = {max(1, round(part * per_epoch)) for part in PARTS_OF_THE_FIRST_EPOCH}
+    return sorted(early | {per_epoch * (epoch + 1) for epoch in range(epochs)})

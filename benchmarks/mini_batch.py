@@ -1,0 +1,340 @@
+"""How far does a network get on mini-batches, by epoch and by second, when every method is tuned alike?
+
+    python benchmarks/mini_batch.py [Adam FOOF ...] [--networks MLP] [--epochs 5] [--trials 5] [--seeds 3] [--plot docs]
+
+Fashion-MNIST (digits where it cannot be had): 55,000 rows to train on, 5,000 for validation, 10,000 for testing.
+RevMLP(784, 10, 2 blocks, h 2000) and a plain MLP 784-1024-1024-10, cross-entropy, batches of 1024, learning rates that
+fall to zero along a cosine. Every method gets the same number of trials: points of a scrambled Sobol sequence in a
+space that the JSON file states, label smoothing among what may be chosen. The setting with the highest validation
+accuracy at the end is trained again from other seeds, and only then are test rows looked at. "best" is the test
+accuracy at the mark where the mean validation accuracy is highest.
+
+The clock runs while training, not while accuracies are taken, which happens three times in the first epoch and after
+each. Time and epochs to a validation accuracy are medians over seeds, infinite where a seed does not get there, which
+is how AlgoPerf scores. What an epoch costs beside one of Adam's, batches of 1024, is measured in pairs. First-order
+methods run on a plain rewriting of the network for autograd; Adam, AdamW and SGD, whose updates are cheap, may choose
+batches of 256.
+
+A run of everything takes hours. A row is written as soon as it is there, and rows that the JSON file holds already, of
+the same plan, are kept: parts can be run one by one, and what was cut off goes on. Rows of other numbers of epochs stay
+beside each other: a method whose epochs are short may need more of them to be compared by second.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+import measure
+import problems
+import revgn
+from epochs import Learner, Part, Point, train
+from figures import mini_batch_figure
+from mini_batch_methods import ADJOINT, DEFAULT, METHODS, OF_REVGN, OURS
+from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
+from revgn.experiments.environment import environment
+from spaces import Setting, draw, in_words, stated
+
+BATCH, SPLIT_SEED, TRIAL_SEED = 1024, 0, 0
+SHOWN_EPOCHS = (1, 2, 3, 5)
+TARGETS = (0.88, 0.89)  # validation accuracies
+PACED_BATCHES = 20  # what is refreshed now and then is refreshed once in these
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows for training and validation together, features by network, and what batches are divided by."""
+
+    rows: int
+    features: Mapping[str, int]
+    shrink: int = 1
+
+
+FULL = Sizes(60_000, {"RevMLP": 2000, "MLP": 1024})
+TINY = Sizes(480, {"RevMLP": 100, "MLP": 100}, shrink=16)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to train on, where they are computed; to choose by; to be judged by."""
+
+    name: str
+    training: Part
+    validation: Part
+    test: Part
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method gets."""
+
+    epochs: int
+    trials: int
+    seeds: int
+    pairs: int
+
+
+BENCHMARK = Benchmark(
+    __file__,
+    __doc__,
+    [
+        Column("network", "network", width=7),
+        Column("method", "method", width=15),
+        Column("epochs", "epochs", "d", 6),
+        Column("validation", "valid.", ".4f", 6),
+        *(Column(f"test_{epoch}", f"test {epoch}", ".4f", 6) for epoch in SHOWN_EPOCHS),
+        Column("best", "best", ".4f", 6),
+        Column("pace", "s/epoch", ".2f", 7),
+        Column("ratio", "of Adam", ".2f", 7),
+        *(Column(f"shown_{target:g}", f"s (epochs) to {target:g}", width=19) for target in TARGETS),
+        Column("setting", "setting"),
+    ],
+    mini_batch_figure,
+)
+
+
+def split(sizes: Sizes) -> Data:
+    """Eleven twelfths to train on, the rest for validation: 55,000 and 5,000 rows, drawn by a fixed seed."""
+    images = problems.images(sizes.rows, SPLIT_SEED)
+    inputs, classes, place = images.inputs, images.targets, problems.device()
+    kept = len(classes) * 11 // 12
+    return Data(
+        f"{images.name}, {kept} rows",
+        Part(inputs[:kept].to(place), classes[:kept].to(place)),
+        Part(inputs[kept:], classes[kept:]),
+        Part(images.test_inputs, images.test_targets),
+    )
+
+
+def build(network: str, data: Data, sizes: Sizes, seed: int) -> nn.Module:
+    """A new network of that seed."""
+    width, hidden = data.training.inputs.shape[1], sizes.features[network]
+    if network == "RevMLP":
+        generator = torch.Generator().manual_seed(seed)
+        model: nn.Module = revgn.RevMLP(
+            width, problems.CLASSES, num_blocks=2, hidden_features=hidden, generator=generator
+        )
+        return model.to(problems.device())
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        first, second = nn.Linear(width, hidden), nn.Linear(hidden, hidden)
+        model = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(hidden, problems.CLASSES))
+    return model.to(problems.device())
+
+
+def batch_of(setting: Setting, sizes: Sizes) -> int:
+    """Rows in a batch."""
+    return int(setting.get("batch", BATCH)) // sizes.shrink
+
+
+def measured(network: str, name: str, data: Data, sizes: Sizes, budget: Budget) -> Row:
+    """The trials of a method, and what its best setting reaches from other seeds."""
+    method = METHODS[name]
+    began = time.perf_counter()
+
+    def run(setting: Setting, seed: int, judges: Mapping[str, Part]) -> list[Point]:
+        learner = method.start(build(network, data, sizes, seed), setting)
+        batch = batch_of(setting, sizes)
+        return train(learner, data.training, judges, batch=batch, epochs=budget.epochs, seed=seed)
+
+    tried: list[Row] = [
+        {"setting": setting, "curve": run(setting, TRIAL_SEED, {"validation": data.validation})}
+        for setting in draw(method.space, budget.trials)
+    ]
+    chosen = max(tried, key=lambda trial: trial["curve"][-1]["validation"])["setting"]
+    judges = {"validation": data.validation, "test": data.test}
+    curves = [run(chosen, TRIAL_SEED + 1 + index, judges) for index in range(budget.seeds)]
+    return {
+        "network": network,
+        "method": name,
+        "epochs": budget.epochs,
+        "setting": in_words(chosen),
+        "chosen": chosen,
+        **summary(curves, budget.epochs),
+        "ratio": ratio_to_adam(network, name, chosen, data, sizes, budget.pairs),
+        "curves": curves,
+        "tried": tried,
+        "plan": plan(network, name, data, sizes, budget),
+        "environment": environment(),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def summary(curves: Sequence[Sequence[Point]], epochs: int) -> Row:
+    """What the table says of the curves of several seeds."""
+    means = mean_curve(curves)
+    row: Row = {"validation": means[-1]["validation"]}
+    row |= {f"test_{point['epochs']:g}": point["test"] for point in means if point["epochs"] >= 1}
+    row |= {"best": best_point(means)["test"], "pace": means[-1]["seconds"] / epochs}
+    for target in TARGETS:
+        medians = {key: median_to(curves, target, key) for key in ("seconds", "epochs")}
+        row |= {f"{key}_to_{target:g}": value for key, value in medians.items()}
+        seconds, needed = medians.values()
+        row[f"shown_{target:g}"] = "not reached" if seconds is None else f"{seconds:.1f} ({needed:g})"
+    return row
+
+
+def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """The mean over seeds of everything at each mark."""
+    return [
+        {key: statistics.fmean(point[key] for point in points) for key in points[0]}
+        for points in zip(*curves, strict=True)
+    ]
+
+
+def best_point(means: Sequence[Point]) -> Point:
+    """Where the validation accuracy is highest."""
+    return max(means, key=lambda point: point["validation"])
+
+
+def median_to(curves: Sequence[Sequence[Point]], target: float, key: str) -> float | None:
+    """The median over seeds of the seconds or epochs to a validation accuracy; None where that is infinite."""
+    reached = [next((p[key] for p in curve if p["validation"] >= target), math.inf) for curve in curves]
+    median = statistics.median(reached)
+    return None if math.isinf(median) else median
+
+
+def ratio_to_adam(network: str, name: str, setting: Setting, data: Data, sizes: Sizes, pairs: int) -> float:
+    """What the same rows cost, by Adam's batches of 1024 and by the method's, in turns; the median of the ratios."""
+    contestants = {"method": (name, setting), "Adam": ("Adam", {"lr": 1e-3, "smoothing": 0.0})}
+    stretches: dict[str, measure.Step] = {}
+    for label, (method, values) in contestants.items():
+        slow = values | {"lr": values["lr"] / 1000}  # without the cosine it must not leave where it is
+        learner = METHODS[method].start(build(network, data, sizes, TRIAL_SEED), slow)
+        stretches[label] = stretch(
+            learner, data.training, batch_of(values, sizes), PACED_BATCHES * BATCH // sizes.shrink
+        )
+        stretches[label]()  # warmed up
+    times = measure.in_turns(stretches, pairs)
+    return times["method"].ratios(times["Adam"]).median
+
+
+def stretch(learner: Learner, rows: Part, batch: int, count: int) -> measure.Step:
+    """Training on the first `count` rows, again from the first where there are fewer."""
+    chosen = torch.arange(count, device=rows.classes.device) % len(rows.classes)
+
+    def step() -> None:
+        for some in chosen.split(batch):
+            learner.step(rows.inputs[some], rows.classes[some])
+
+    return step
+
+
+def plan(network: str, name: str, data: Data, sizes: Sizes, budget: Budget) -> Row:
+    """All that decides what a row holds, but for the code."""
+    features, space = sizes.features[network], stated(METHODS[name].space)
+    return {"data": data.name, "features": features, "trials": budget.trials, "seeds": budget.seeds, "space": space}
+
+
+def checks(rows: Sequence[Row]) -> list[Check]:
+    """What the adjoint with running curvature is held to, tuned and as it comes, and beside the best baseline."""
+    found: list[Check] = []
+    for name in (DEFAULT, ADJOINT):
+        chosen = [row for row in rows if (row["network"], row["method"], row["epochs"]) == ("RevMLP", name, 5)]
+        row = chosen[0] if chosen else {}
+        found += [
+            at_least(f"RevMLP, {name}: mean test accuracy after one epoch", row.get("test_1"), 0.880),
+            at_least(f"RevMLP, {name}: mean test accuracy after five epochs", row.get("test_5"), 0.896),
+            at_most(f"RevMLP, {name}: time of an epoch, of Adam's", row.get("ratio"), 1.5),
+        ]
+    margins = [margin.lead for network in FULL.features if (margin := beside_the_best(rows, network))]
+    claim = "test accuracy less the best baseline's best, at its seconds, on the better of the networks"
+    return [*found, at_least(claim, max(margins, default=None), 0.0)]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The best of the baselines, and ours when it gets there."""
+
+    network: str
+    baseline: str
+    seconds: float
+    accuracy: float
+    ours: float
+
+    @property
+    def lead(self) -> float:
+        return self.ours - self.accuracy
+
+    def __str__(self) -> str:
+        return (
+            f"{self.network}: the best baseline is {self.baseline}, {self.accuracy:.4f} after {self.seconds:.0f} s; "
+            f"the adjoint with running curvature has {self.ours:.4f} by then."
+        )
+
+
+def beside_the_best(rows: Sequence[Row], network: str) -> Margin | None:
+    """At equal seconds: whatever number of epochs the rows were planned for; None without rows of both kinds."""
+    here = [row for row in rows if row["network"] == network]
+    ours = [point for row in here if row["method"] in OURS for point in mean_curve(row["curves"])]
+    baselines = [(best_point(mean_curve(row["curves"])), row) for row in here if row["method"] not in OF_REVGN]
+    if not ours or not baselines:
+        return None
+    point, row = max(baselines, key=lambda baseline: baseline[0]["test"])
+    by_then = [each for each in ours if each["seconds"] <= point["seconds"]]
+    reached = best_point(by_then)["test"] if by_then else 0.0
+    return Margin(network, f"{row['method']}, {row['epochs']} epochs", point["seconds"], point["test"], reached)
+
+
+def result_of(rows: Mapping[Any, Row], tiny: bool) -> Result:
+    """The rows in the order of networks and methods, with checks and what is to be said beside them."""
+    networks, methods = list(FULL.features), list(METHODS)
+    ordered = sorted(
+        rows.values(),
+        key=lambda row: (networks.index(row["network"]), methods.index(row["method"]), row["epochs"]),
+    )
+    if tiny:
+        return Result(ordered)
+    margins = [beside_the_best(ordered, network) for network in networks]
+    missing = [f"{name} is left out without {m.package}." for name, m in METHODS.items() if not m.installed]
+    return Result(ordered, checks(ordered), [*missing, *(str(margin) for margin in margins if margin)])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure what the JSON file does not hold yet, print a table, and write it."""
+    parser = BENCHMARK.parser()
+    add = parser.add_argument
+    add("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; default: all that are installed")
+    add("--networks", nargs="+", default=list(FULL.features), metavar="NETWORK", help="default: %(default)s")
+    add("--epochs", type=int, default=5, help="of every run; default: %(default)d")
+    add("--trials", type=int, default=5, help="settings that each method may try; default: %(default)d")
+    add("--seeds", type=int, default=3, help="runs of the best setting; default: %(default)d")
+    add("--pairs", type=int, default=3, help="for the cost beside Adam's; default: %(default)d")
+    add("--anew", action="store_true", help="measure also what the JSON file holds")
+    arguments = parser.parse_args(argv)
+    require_known(parser, "method", arguments.methods, METHODS)
+    require_known(parser, "network", arguments.networks, FULL.features)
+    for name in arguments.methods:
+        if not METHODS[name].installed:
+            parser.error(f"{name} needs {METHODS[name].package}: pip install 'revgn[bench]'")
+    sizes = TINY if arguments.tiny else FULL
+    budget = Budget(arguments.epochs, arguments.trials, arguments.seeds, arguments.pairs)
+
+    def measure_all() -> Result:
+        began = time.perf_counter()
+        data = split(sizes)
+        rows = {(row["network"], row["method"], row["epochs"]): row for row in BENCHMARK.kept(arguments)}
+        if others := {row["plan"]["data"] for row in rows.values()} - {data.name}:
+            parser.error(f"the JSON file holds rows of {others.pop()}, these are {data.name}; give another --out")
+        for network in arguments.networks:
+            for name in arguments.methods or [name for name, method in METHODS.items() if method.installed]:
+                if METHODS[name].reversible and network != "RevMLP":
+                    continue
+                key = network, name, budget.epochs
+                known = key in rows and rows[key]["plan"] == plan(network, name, data, sizes, budget)
+                if arguments.anew or not known:
+                    rows[key] = measured(network, name, data, sizes, budget)
+                    BENCHMARK.save(arguments, result_of(rows, arguments.tiny), time.perf_counter() - began)
+                BENCHMARK.show([rows[key]])
+        return result_of(rows, arguments.tiny)
+
+    BENCHMARK.run(arguments, measure_all)
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,10 @@ BENCHMARKS = {
         ["L", "n", "--rounds", "1"],
         {"sweep", "blocks", "rows", "hidden", "state", "seconds", "predicted_seconds", "memory_kept", "memory_rebuilt"},
     ),
+    "small_tables": (
+        ["diabetes", "--splits", "1", "--networks", "2"],
+        {"table", "method", "one", "mean", "steps", "effective", "seconds", "one_by_split", "mean_by_split"},
+    ),
     "solvers": (["--pairs", "1"], {"rows", "hidden", "solver", "rank", "error", "moved"}),
     "step": (
         ["digits", "--pairs", "1"],
@@ -100,6 +104,7 @@ def test_a_picture_cannot_be_drawn_before_anything_was_measured(name, tmp_path):
         ("scaling", "l", "L"),
         ("time_to_loss", "crossentropy", "cross-entropy"),
         ("lm", "wide300", "wide-300"),
+        ("small_tables", "friedman", "friedman1"),
         ("block_weights", "fullbatch", "full-batch"),
         ("right_inverses", "generalize", "generalise"),
         ("mini_batch", "adam", "Adam"),

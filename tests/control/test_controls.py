@@ -206,11 +206,23 @@ def test_ridge_minimises_its_rule(rule, columns):
         inverse = torch.linalg.inv(kernel + strength * torch.eye(20, dtype=x.dtype))
         left = strength * inverse
         if rule == "gcv":
-            return float(20 * (left @ y).square().sum() / left.trace() ** 2)
+            free = 20 - 1.2 * (20 - left.trace())
+            return float(20 * (left @ y).square().sum() / free**2) if free > 0 else float("inf")
         return float(20 * torch.log((y.mT @ left @ y).squeeze()) - torch.linalg.slogdet(left)[1])
 
     grid = torch.logspace(-6, 4, 101, dtype=torch.float64).tolist()
     assert score(chosen) <= min(map(score, grid)) + 1e-2 * abs(min(map(score, grid)))
+
+
+@pytest.mark.parametrize("rule", ["gcv", "evidence"])
+def test_a_chosen_ridge_falls_to_a_third_a_step_at_most(rule):
+    x = normal(20, 4)
+    optimizer = revgn.GaussNewton(
+        nn.Linear(4, 1).double(), MSELoss(), right_inverse="moore-penrose", control=Ridge(rule)
+    )
+    noise = optimizer.step(x, normal(20, 1, seed=1)).ridge
+    exact = [optimizer.step(x, x.sum(1, keepdim=True)).ridge for _ in range(3)]
+    assert exact == pytest.approx([noise / 3, noise / 9, noise / 27], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["line search", "trust region"])

@@ -75,6 +75,38 @@ def test_error_bars_of_a_ridge_are_those_of_bayesian_regression(width):
     assert fit.effective_parameters == pytest.approx(effective, rel=1e-6)
 
 
+def test_a_ridge_that_is_given_is_fitted_to_the_minimum_of_its_objective():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(10)  # the penalty rules at first, and the loss rises
+    optimizer = revgn.LevenbergMarquardt(model, control=Ridge(0.3))
+    fit = revgn.fit(model, inputs=X, targets=Y, optimizer=optimizer)
+    assert fit.ending in ("converged", "stalled")  # where rounding ends it
+    objective = 0.5 * (model(X) - Y).square().sum() + 0.15 * sum(p.square().sum() for p in model.parameters())
+    gradient = torch.autograd.grad(objective, list(model.parameters()))
+    assert max(float(g.abs().max()) for g in gradient) < 1e-5
+
+
+def test_a_chosen_ridge_ends_at_the_step_that_cross_validation_likes_best():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 30), nn.Tanh(), nn.Linear(30, 1)).double()
+    scores, losses = [], []
+
+    def note(report):
+        free = 1 - 1.2 * report.effective_parameters / 40
+        scores.append(report.new_loss / free**2)
+        losses.append(report.new_loss)
+
+    optimizer = revgn.LevenbergMarquardt(model, damping="gcv")
+    fit = revgn.fit(model, inputs=X, targets=Y, optimizer=optimizer, callbacks=[note])
+    assert (fit.ending, fit.reason) == ("converged", "generalised cross-validation")
+    best = losses[min(range(len(scores)), key=scores.__getitem__)]
+    assert float(0.5 * (model(X).detach() - Y).square().mean()) == pytest.approx(best, rel=1e-12)
+    assert 2 < fit.report.effective_parameters < 20
+
+
 def test_parameters_that_the_data_do_not_determine_have_no_error_bar():
     class Sum(nn.Module):
         def __init__(self):
@@ -111,6 +143,17 @@ def test_endings():
         raise KeyboardInterrupt
 
     assert revgn.fit(Curve(), inputs=X, targets=Y, callbacks=[interrupt]).reason == "interrupted"
+
+
+def test_seconds_of_the_phases_are_a_part_of_the_fits():
+    def slowly(report):
+        time.sleep(0.01)
+        assert all(seconds > 0 for seconds in report.seconds.values())
+
+    fit = revgn.fit(Curve(), inputs=X, targets=Y, callbacks=[slowly])
+    assert set(fit.phases) == {"linearize", "solve", "try"}
+    assert sum(fit.phases.values()) <= fit.seconds - 0.01 * fit.steps
+    assert "solve" in str(fit)
 
 
 def test_a_loss_that_no_step_lowers_is_a_stall_with_advice():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from revgn.control.ridge import COST
 from revgn.optim import Report
 
 # What to try, by the fit's ending.
@@ -19,8 +20,8 @@ ADVICE = {
 }
 # Steps within which a fit must get on, and by how much of the loss: flat valleys are crossed slowly.
 PATIENCE, LEAST_GAIN = 50, 1e-6
-# Steps after which a score that has not fallen ends a fit by `Ridge`.
-SCORE_PATIENCE = 10
+# Steps within which the score of a fit by `Ridge` must fall, and by how much of itself.
+SCORE_PATIENCE, LEAST_FALL = 5, 1e-2
 # How far above the least decrease that counts a promise may be that the loss does not keep.
 ROUNDED = 1e4
 # Relative tolerance of steps and gradients where none is given.
@@ -34,12 +35,14 @@ class Judge:
     Attributes:
         tolerance: of the relative gradient and the relative step; its square of the relative decrease of the loss.
         parameters: those that are fitted.
-        best: of a fit by `Ridge`, the parameters of the least score so far, and the report of the step that led there;
-            None for other controls.
+        scored: whether the control chooses a ridge, step by step.
+        best: of such a fit the parameters of the least score so far, and the report of the step that led there; None
+            for others.
     """
 
     tolerance: float
     parameters: Mapping[str, nn.Parameter]
+    scored: bool = False
     _losses: list[float] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
     best: tuple[dict[str, Tensor], Report] | None = None
@@ -55,7 +58,7 @@ class Judge:
         eps = torch.finfo(report.outputs.dtype).eps
         assert report.new_loss is not None
         self._losses.append(report.new_loss if report.accepted else report.loss)
-        if report.ridge is not None and self._has_passed_its_best(report):
+        if self.scored and self._has_passed_its_best(report):
             return "converged", "generalised cross-validation"
         if gradient <= self.tolerance:
             return "converged", "gradient"
@@ -71,25 +74,26 @@ class Judge:
             return ("converged", "loss") if abs(promised) <= ROUNDED * smallest else ("stalled", "loss")
         if report.attempts == 1 and step <= self.tolerance:
             return "converged", "step"
-        if report.loss - report.new_loss <= smallest * report.loss and promised <= smallest:
+        # Not less than nothing: while a ridge takes over, the loss may rise for the sake of smaller parameters.
+        if abs(report.loss - report.new_loss) <= smallest * report.loss and abs(promised) <= smallest:
             return "converged", "loss"
         if len(self._losses) > PATIENCE and self._losses[-1] > (1 - LEAST_GAIN) * self._losses[-1 - PATIENCE]:
             return "stalled", "loss"
         return None
 
     def _has_passed_its_best(self, report: Report) -> bool:
-        """Whether the score, loss / (1 - effective parameters / N)^2, has not fallen for some steps.
+        """Whether the score, loss / (1 - 1.2 effective parameters / N)^2, has hardly fallen for some steps.
 
         Each step's ridge regression takes the tangent features as given, and the features have been fitted to the data
         by the steps before: the effective parameters grow, and in the end the error on new rows with them.
         """
         assert report.effective_parameters is not None
-        free = 1 - report.effective_parameters / report.outputs.numel()
+        free = 1 - COST * report.effective_parameters / report.outputs.numel()
         self._scores.append(self._losses[-1] / free**2 if free > 0 else float("inf"))
-        least = min(self._scores)
-        if self._scores[-1] == least:
+        if self._scores[-1] == min(self._scores):
             self.best = {name: p.detach().clone() for name, p in self.parameters.items()}, report
-        return len(self._scores) - self._scores.index(least) > SCORE_PATIENCE
+        before = self._scores[:-SCORE_PATIENCE]
+        return bool(before) and min(self._scores) > (1 - LEAST_FALL) * min(before)
 
 
 def relative_step(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from revgn.control import Ridge
 from revgn.fitting.endings import TOLERANCE, Judge, relative_gradient, relative_step
 from revgn.fitting.result import Fit
 from revgn.linear import Inputs
@@ -38,10 +39,10 @@ def fit(
         mean, std = fit.predict(new_inputs, std=True)
 
     It ends as `converged` when a relative gradient, a relative step or a relative decrease of the loss falls below the
-    tolerance (its square for the decrease), or for `control.Ridge` when generalised cross-validation says that it has
-    passed its best, which is then restored; as `stalled` when no damping lowers the loss, or 50 steps have lowered it
-    by less than 1e-6; as `max_steps`, `not_finite`, or `stopped` by a callback. Interrupted by Ctrl-C it ends as
-    `stopped` after the last whole step.
+    tolerance (its square for the decrease), or, where `control.Ridge` chooses its strength, when generalised
+    cross-validation has not improved by 1 % in 5 steps: its best step is then restored; as `stalled` when no damping
+    lowers the loss, or 50 steps have lowered it by less than 1e-6; as `max_steps`, `not_finite`, or `stopped` by a
+    callback. Interrupted by Ctrl-C it ends as `stopped` after the last whole step.
 
     Args:
         model: any module; its parameters are changed in place.
@@ -69,7 +70,8 @@ def fit(
         raise ValueError("no inputs; expected fit(model, loss, inputs, targets), or inputs= with residuals=")
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     dtype = next(iter(parameters.values())).dtype if parameters else torch.float64
-    judge = Judge(TOLERANCE.get(dtype, 1e-8) if tolerance is None else tolerance, parameters)
+    scored = isinstance(optimizer.control, Ridge) and optimizer.control.chooses
+    judge = Judge(TOLERANCE.get(dtype, 1e-8) if tolerance is None else tolerance, parameters, scored)
     history: list[dict[str, Any]] = []
     ending, reason = "max_steps", ""
     report: Report | None = None
@@ -169,6 +171,7 @@ def _record(index: int, report: Report, step: float, gradient: float, seconds: f
         "relative_step": step,
         "relative_gradient": gradient,
         "seconds": seconds,
+        "phases": report.seconds,
     }
 
 

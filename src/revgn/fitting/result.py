@@ -26,7 +26,7 @@ class Fit:
         ending: "converged", "stalled", "max_steps", "not_finite" or "stopped".
         reason: what it converged by ("gradient", "step", "loss"), or what stopped it.
         history: a dict for every step: step, loss, gain_ratio, damping, length, attempts, status, relative_step,
-            relative_gradient, seconds.
+            relative_gradient, seconds since the start, phases (the seconds of `Report.seconds`).
         report: of the step that led to the parameters as they are; None if there was none.
         seconds: wall time.
     """
@@ -52,6 +52,15 @@ class Fit:
     def steps(self) -> int:
         """Steps taken, rejected ones included."""
         return len(self.history)
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase of all steps, see `Report.seconds`; the rest of `seconds` went to endings and callbacks."""
+        total: dict[str, float] = {}
+        for record in self.history:
+            for phase, seconds in record["phases"].items():
+                total[phase] = total.get(phase, 0.0) + seconds
+        return total
 
     @property
     def converged(self) -> bool:
@@ -119,6 +128,7 @@ class Fit:
             rows, d_out = last.outputs.shape
             lines.append(f"  {rows} rows, {d_out} outputs, {str(last.outputs.dtype).removeprefix('torch.')}")
             lines.append(f"  {last.route}" if last.route else "  layer by layer")
+            lines.append("  " + ", ".join(f"{phase} {seconds:.2g} s" for phase, seconds in self.phases.items()))
         lines += self._parameters() if last is not None else []
         return "\n".join(lines)
 

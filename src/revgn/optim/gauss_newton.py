@@ -12,6 +12,7 @@ from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import count_rows, full_precision
 from revgn.losses import GaussNewtonLoss
 from revgn.losses.checks import without_zero_weights
+from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
 from revgn.optim.report import Report, make_report
@@ -186,8 +187,10 @@ class GaussNewton(torch.optim.SGD):
         if inputs is None or callable(inputs):
             return super().step(inputs if closure is None else closure)
         with full_precision(self.param_groups[0]["params"][0].device):
-            linearization = self._linearize(inputs, targets, sample_weight)
-            trial = OptimizerTrial(linearization, self, super().step, last=not self.control.damps)
+            clock = Clock()
+            with clock.phase("linearize"):
+                linearization = self._linearize(inputs, targets, sample_weight)
+            trial = OptimizerTrial(linearization, self, super().step, clock, last=not self.control.damps)
             memory = self.param_groups[0].setdefault("control", {})
             try:
                 accepted = self.control.decide(trial, memory)

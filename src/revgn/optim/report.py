@@ -41,6 +41,8 @@ class Report:
         damping: lambda relative to the mean diagonal of the Gram matrix; 0 for none.
         ridge: lambda of the penalty that `control.Ridge` has chosen; None for other controls.
         effective_parameters: sum w / (w + lambda) over the eigenvalues of K, for the same.
+        seconds: by phase: "linearize" (forward pass, layers' derivatives), "solve" (Gram matrix, its factor, the change
+            and its certificate), "try" (the steps, and the forward passes that judge them); empty from `backward`.
         route: in which space which matrix was solved by which solver; empty for layer-wise right inverses.
         layers: rank, defect and share of each layer; for `MoorePenrose` one entry for the whole Jacobian.
     """
@@ -58,6 +60,7 @@ class Report:
     damping: float = 0.0
     ridge: float | None = None
     effective_parameters: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict, repr=False)
     route: str = ""
     layers: tuple[LayerReport, ...] = field(default=(), repr=False)
 
@@ -83,6 +86,7 @@ class Report:
             attempts=trial.attempts,
             ridge=memory.get("ridge"),
             effective_parameters=memory.get("effective_parameters"),
+            seconds=trial.clock.seconds,
         )
 
     @property

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from revgn.control import Attempt
 from revgn.linear.functional import call, plain_kernels
+from revgn.optim.clock import Clock
 from revgn.optim.linearization import Candidate, Linearization
 
 
@@ -19,18 +20,27 @@ class OptimizerTrial:
 
     Attributes:
         attempts: how many steps were tried.
+        clock: of the step.
 
     Args:
         linearization: the loss at the batch, of the parameters as they are.
         optimizer: whose parameters, state and `.grad` a step changes.
         apply: the optimizer's own step, from the changes in `.grad`.
+        clock: of the step, counts the phases "solve" and "try".
         last: whether all attempts have the same damping, so that the linearisation need not be kept.
     """
 
     def __init__(
-        self, linearization: Linearization, optimizer: torch.optim.Optimizer, apply: Callable[[], Any], *, last: bool
+        self,
+        linearization: Linearization,
+        optimizer: torch.optim.Optimizer,
+        apply: Callable[[], Any],
+        clock: Clock,
+        *,
+        last: bool,
     ) -> None:
         self._linearization = linearization
+        self.clock = clock
         self._optimizer, self._apply, self._last = optimizer, apply, last
         self._parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
         self._values = [p.detach().clone() for p in self._parameters]
@@ -64,17 +74,19 @@ class OptimizerTrial:
         self._step_back()
         self.attempts += 1
         try:
-            candidate = self._made(damping, shrink=shrink)
+            with self.clock.phase("solve"):
+                candidate = self._made(damping, shrink=shrink)
         except FloatingPointError:
             if self._last:  # no other length makes it finite
                 raise
             return Attempt(length, damping, self.loss, math.nan, math.nan, shrink)
-        self._take(candidate, length)
-        lin = self._linearization
-        self._moved = self._moved_by_step(candidate, length)
-        with torch.no_grad(), plain_kernels(lin.model):
-            loss = lin.loss_of(call(lin.model, lin.inputs))
-        predicted = lin.loss_of(lin.outputs - self._moved)
+        with self.clock.phase("try"):
+            self._take(candidate, length)
+            lin = self._linearization
+            self._moved = self._moved_by_step(candidate, length)
+            with torch.no_grad(), plain_kernels(lin.model):
+                loss = lin.loss_of(call(lin.model, lin.inputs))
+            predicted = lin.loss_of(lin.outputs - self._moved)
         squared_norm = self._squared_norm() if shrink else math.nan
         self._stands = Attempt(length, damping, self.loss, loss, predicted, shrink, squared_norm)
         self._tried.append(self._stands)
@@ -118,7 +130,8 @@ class OptimizerTrial:
 
     def spectrum(self) -> tuple[Tensor, Tensor]:
         self._step_back()
-        return self._linearization.spectrum()
+        with self.clock.phase("solve"):
+            return self._linearization.spectrum()
 
     def squared_norm(self) -> float:
         self._step_back()

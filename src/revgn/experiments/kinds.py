@@ -1,4 +1,4 @@
-"""The classes that a configuration can name: networks, losses, optimizers with their parts, learning rate schedulers."""
+"""The classes that a configuration can name: networks, losses, optimizers and their parts, schedulers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """How the configuration of a run is read from YAML and from the command line.
 
-Reading takes two stages. First the parts (model, loss, optimizer, ...) are chosen by class; then the arguments of exactly
-these classes make up a parser, so that every setting is typed and a wrong one is named.
+Reading takes two stages. First the parts (model, loss, optimizer, ...) are chosen by class; then the arguments of
+exactly these classes make up a parser, so that every setting is typed and a wrong one is named.
 """
 
 import argparse

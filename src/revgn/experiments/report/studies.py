@@ -43,10 +43,9 @@ _RIGHT_INVERSES: Sequence[Maker] = (
     basic.loss_by_step,
     basic.accuracy_by_epoch,
     training.change_norm,
-    *_KERNEL,
+    inside.kernel_similarity,
     inside.kernel_alignment,
     inside.block_cka,
-    basic.defect,
 )
 _ANY: Sequence[Maker] = (
     *_TRAINING,

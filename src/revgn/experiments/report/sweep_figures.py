@@ -50,7 +50,7 @@ def final_r2(frame: pd.DataFrame) -> Figure:
 def accuracy_by_setting(frame: pd.DataFrame) -> Figure:
     """Test accuracy in the end, settings side by side, a panel for what stands before the comma in their names."""
     known = summarize(frame).dropna(subset="test_accuracy")
-    groups = known.groupby(known["setting"].astype(str).str.partition(", ")[0], sort=False)
+    groups = known.groupby(known["setting"].astype(str).str.split(", ").str[0], sort=False)
     return Figure(
         name="final-test-accuracy-by-setting",
         title="Final test accuracy by setting",

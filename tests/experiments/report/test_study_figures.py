@@ -92,6 +92,12 @@ def test_there_is_a_panel_for_each_setting_and_block(frame):
     assert titles == ["full batch, block 1", "full batch, block 2", "mini-batches, block 1", "mini-batches, block 2"]
 
 
+def test_the_lowest_cka_is_that_of_the_block_that_moved_most(frame):
+    panel = inside.lowest_cka(of(frame, "cka")).panels[0]
+    second = inside.block_cka(of(frame, "cka")).panels[1]  # which moves twice as far as the first
+    np.testing.assert_allclose(curve(panel, "Adam").mean, curve(second, "Adam").mean)
+
+
 def test_weights_that_did_not_move_are_not_drawn(frame):
     panels = {panel.title: panel.names for panel in inside.weight_change(of(frame, "weights")).panels}
     assert "GN exact" not in panels["full batch, block 1f"]
@@ -110,7 +116,7 @@ def test_figures_of_what_was_not_recorded_are_empty(frame):
     makers = (
         *(inside.kernel_similarity, inside.kernel_change, inside.block_cka, inside.weight_change, inside.half_ranks),
         *(training.training_accuracy, training.loss_on_test_rows, training.r2_on_test_rows, sweep.final_r2),
-        *(training.change_norm, inside.kernel_alignment, sweep.accuracy_by_setting),
+        *(training.change_norm, inside.kernel_alignment, inside.lowest_cka, sweep.accuracy_by_setting),
     )
     assert [make(plain).panels for make in makers] == [()] * len(makers)
 

@@ -83,6 +83,26 @@ def block_cka(frame: pd.DataFrame) -> Figure:
     )
 
 
+def lowest_cka(frame: pd.DataFrame) -> Figure:
+    """CKA of the block or layer that has moved most with its own before training, over epochs."""
+    columns = [str(name) for name in frame if str(name).startswith("cka_")]
+    return Figure(
+        name="lowest-cka",
+        title="Likeness of the representation that has moved most to that before training",
+        caption="Debiased linear CKA of the output of a block, in other networks of a layer, after the epoch with that "
+        f"before training, on fixed rows: 1 is the same up to rotation and scale, 0 is unrelated. {SPREAD}",
+        panels=panels(
+            frame.assign(lowest_cka=frame[columns].astype(float).min(axis=1)),
+            "lowest_cka",
+            "epoch",
+            "lowest CKA with the start",
+            axis="epoch",
+            reduction="last",
+            line=Line(1.0, "no change"),
+        ),
+    )
+
+
 def optimizer_cka(likeness: pd.DataFrame) -> Figure:
     """CKA of the final representations of each optimizer with those of each other.
 

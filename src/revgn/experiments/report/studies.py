@@ -45,7 +45,7 @@ _RIGHT_INVERSES: Sequence[Maker] = (
     training.change_norm,
     inside.kernel_similarity,
     inside.kernel_alignment,
-    inside.block_cka,
+    inside.lowest_cka,
 )
 _ANY: Sequence[Maker] = (
     *_TRAINING,

@@ -54,7 +54,8 @@ def accuracy_by_setting(frame: pd.DataFrame) -> Figure:
     return Figure(
         name="final-test-accuracy-by-setting",
         title="Final test accuracy by setting",
-        caption=f"On all test rows. {SPREAD} Runs that ended without a finite loss are not drawn.",
+        caption=f"On all test rows. {SPREAD} Between settings a line only guides the eye. Runs that ended without a "
+        "finite loss are not drawn.",
         panels=tuple(_setting_panel(str(name), group) for name, group in groups),
     )
 

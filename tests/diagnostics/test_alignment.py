@@ -47,6 +47,11 @@ def test_zero_targets_have_no_alignment():
     assert np.isnan(kernel_alignment(mlp(), INPUTS, torch.zeros(6, 3)))
 
 
+def test_outputs_without_a_kernel_are_refused():
+    with pytest.raises(ValueError, match=r"outputs"):
+        kernel_alignment(torch.nn.Sequential(mlp(), torch.nn.Unflatten(1, (3, 1))), INPUTS, TARGETS)
+
+
 @pytest.mark.parametrize("targets", [torch.zeros(6), torch.zeros(5, 3)], ids=["indices", "other rows"])
 def test_targets_that_do_not_belong_to_the_rows_are_refused(targets):
     with pytest.raises(ValueError, match=r"expected \(n, c\), such as one-hot rows of classes"):

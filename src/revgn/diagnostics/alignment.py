@@ -25,13 +25,14 @@ def kernel_alignment(model: nn.Module, inputs: Inputs, targets: Tensor) -> float
 
     Source: Cristianini et al., On Kernel-Target Alignment (2001); of tangent kernels Baratin et al. (2021).
     """
-    rows, d_out = outputs_shape(model, inputs)
+    rows = outputs_shape(model, inputs)[0]
     if targets.ndim != 2 or len(targets) != rows:
         raise ValueError(
             f"targets of shape {tuple(targets.shape)} for {rows} rows; expected (n, c), such as one-hot rows of classes"
         )
-    kernel = ntk(model, inputs).view(rows, d_out, rows, d_out)
-    mean = torch.einsum("iaja->ij", kernel) / d_out  # (n, n)
+    kernel = ntk(model, inputs)
+    d_out = len(kernel) // rows
+    mean = torch.einsum("iaja->ij", kernel.view(rows, d_out, rows, d_out)) / d_out  # (n, n)
     y = targets.to(mean)
     of_targets = y @ y.mT
     norms = torch.linalg.matrix_norm(mean) * torch.linalg.matrix_norm(of_targets)

@@ -76,12 +76,44 @@ def test_shipped_configurations_are_valid(name):
         ["--optimizer", "Adam", "--optimizer.betas", "[0.8,0.9]"],
         ["--optimizer.solver", "SVD", "--scheduler", "StepLR", "--scheduler.step_size", "2"],
         ["--optimizer.block_weights", "[0.5,0.5]"],
+        ["--optimizer.right_inverse", "moore-penrose", "--optimizer.control", "Ridge", "--optimizer.control.rule=gcv"],
+        ["--model", "MLP", "--model.hidden_features", "[5,6]"],
     ],
 )
 def test_a_configuration_comes_back_from_yaml_unchanged(overrides):
     config = parse(SMALL, overrides)
     again = parse(yaml.safe_load(yaml.safe_dump(config.as_dict())))
     assert again.as_dict() == config.as_dict()
+
+
+def test_arguments_alone_are_those_of_the_reversible_network():
+    plain = parse(SMALL)
+    named = parse(SMALL | {"model": {"class_path": "RevMLP", "init_args": SMALL["model"]}})
+    assert named == plain
+    assert named.as_dict()["model"]["num_blocks"] == 2
+
+
+@pytest.mark.parametrize("name", ["MLP", "ConvNet", "RevMLP"])
+def test_a_network_is_decided_by_the_seed_and_leaves_the_global_generator_alone(name):
+    words = ["--model", name, *(["--model.num_blocks=2"] if name == "RevMLP" else []), "--dtype=float64"]
+    state = torch.get_rng_state()
+    first, again, other = (build({"seed": seed}, *words).model for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert type(first).__name__ == name
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), again.parameters(), strict=True))
+    assert not any(torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters(), strict=True))
+    assert first(torch.zeros(3, 64, dtype=torch.float64)).shape == (3, 10)
+
+
+def test_a_network_of_ones_own_is_named_by_its_import_path():
+    words = ["--model", "torch.nn.Linear"]
+    assert build({}, *words).model.weight.shape == (10, 64)
+
+
+def test_a_control_reaches_the_optimizer_by_name():
+    words = ["--optimizer.control", "LineSearch", "--optimizer.control.max_attempts=5"]
+    (optimizer,), _ = build({}, *words).configure_optimizers()
+    assert optimizer.control == revgn.control.LineSearch(max_attempts=5)
 
 
 def test_two_layers_of_a_network_differ_and_the_seed_decides_both():
@@ -153,7 +185,16 @@ ERRORS = {
     "wrong type of option": ({}, ["--optimizer.lr", "abc"], "optimizer.lr: expected float, got abc"),
     "wrong type for Adam": ({"optimizer": "Adam"}, ["--optimizer.lr", "abc"], "optimizer.lr: expected float, got abc"),
     "not one of the words": ({}, ["--dtype", "float3"], "dtype: expected one of 'float32', 'float64', got float3"),
-    "value where a group is": ({"model": 3}, [], "model is 3; expected settings within it, such as model.activation"),
+    "value where a group is": ({"data": 3}, [], "data is 3; expected settings within it, such as data."),
+    "number for a network": ({"model": 3}, [], "model is 3; expected the name of a class, or class_path and init_args"),
+    "unknown network": ({}, ["--model", "MPL"], "unknown model 'MPL'; did you mean 'MLP'? known: ConvNet, MLP, RevMLP"),
+    "argument of another network": (
+        {"model": {"class_path": "MLP", "init_args": {"num_blocks": 2}}},
+        [],
+        "unknown setting 'model.num_blocks'; known: model.activation, model.hidden_features",
+    ),
+    "control without use": ({}, ["--optimizer", "SGD", "--optimizer.control", "Fixed"], "SGD takes no control"),
+    "unknown control": ({}, ["--optimizer.control", "Fix"], "unknown optimizer.control 'Fix'; did you mean 'Fixed'?"),
     "empty group": ({"data": None}, [], "data is None; expected settings within it"),
     "missing": ({"model": {}}, [], "the following arguments are required: model.num_blocks"),
     "no optimizer": ({"optimizer": None}, [], "no optimizer chosen; name one of GaussNewton, SGD, Adam"),

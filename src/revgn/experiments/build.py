@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import revgn
 from revgn.data import Dataset
 from revgn.experiments.config import Part, RunConfig
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.kinds import KINDS, LOSS, OPTIMIZER, SCHEDULER, SOLVER
+from revgn.experiments.kinds import CONTROL, KINDS, LOSS, MODEL, OPTIMIZER, SCHEDULER, SOLVER
 from revgn.experiments.module import Switch, TrainingModule
 from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss, PoissonNLLLoss, Robust
 from revgn.optim import GaussNewton
@@ -36,9 +37,12 @@ def build_data(config: RunConfig) -> Dataset:
 
 def loss_targets(targets: Tensor, classes: int | None, *, loss: GaussNewtonLoss, dtype: torch.dtype) -> Tensor:
     """Targets as the loss takes them: class indices for cross-entropy, one-hot vectors for any other loss."""
-    if classes is None or isinstance(loss, CrossEntropyLoss):
-        return targets
-    return nn.functional.one_hot(targets, classes).to(dtype)
+    return targets if isinstance(loss, CrossEntropyLoss) else target_rows(targets, classes, dtype=dtype)
+
+
+def target_rows(targets: Tensor, classes: int | None, *, dtype: torch.dtype) -> Tensor:
+    """Targets as rows of numbers, (n, d_out): one-hot for classes, quantities as they are."""
+    return targets if classes is None else nn.functional.one_hot(targets, classes).to(dtype)
 
 
 def build_loss(config: RunConfig) -> GaussNewtonLoss:
@@ -52,17 +56,10 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
     Raises:
         ConfigError: arguments that do not go together.
     """
-    generator = torch.Generator().manual_seed(config.training.seed)
     try:
-        model = revgn.RevMLP(
-            dataset.in_features,
-            dataset.out_features,
-            generator=generator,
-            dtype=dataset.inputs.dtype,
-            **config.model,
-        )
-        first = _optimizers(config.optimizer, config.solver, model, loss)
-        second = _optimizers(config.second_optimizer, None, model, loss) if config.second_optimizer else []
+        model = _model(config, dataset)
+        first = _optimizers(config.optimizer, model, loss, solver=config.solver, control=config.control)
+        second = _optimizers(config.second_optimizer, model, loss) if config.second_optimizer else []
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
     return TrainingModule(
@@ -74,6 +71,7 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
         classes=dataset.num_classes,
         schedule_by=config.training.schedule_by,
         loss_after_step=config.training.loss_after_step,
+        controlled=config.control is not None,
         exactness="exactness" in config.training.diagnostics,
     )
 
@@ -90,11 +88,29 @@ def _build(name: str, part: Part, *arguments: Any, **provided: Any) -> Any:
         raise ConfigError(f"{name} {part.class_path}: {error}") from error
 
 
-def _optimizers(part: Part, solver: Part | None, model: nn.Module, loss: GaussNewtonLoss) -> list[Optimizer]:
+def _model(config: RunConfig, dataset: Dataset) -> nn.Module:
+    """The network, of the data's sizes and dtype; arguments that its class does not take are left out."""
+    given = {
+        "in_features": dataset.in_features,
+        "out_features": dataset.out_features,
+        "generator": torch.Generator().manual_seed(config.training.seed),
+        "dtype": dataset.inputs.dtype,
+    }
+    takes = signature(MODEL.find(config.model.class_path)).parameters
+    with torch.random.fork_rng(devices=[]):  # torch's own initialisation takes no generator
+        torch.manual_seed(config.training.seed)
+        model = _build(MODEL.name, config.model, **{name: value for name, value in given.items() if name in takes})
+    return model.to(dataset.inputs.dtype)
+
+
+def _optimizers(
+    part: Part, model: nn.Module, loss: GaussNewtonLoss, *, solver: Part | None = None, control: Part | None = None
+) -> list[Optimizer]:
     """The optimizer, and a second one for parameters that it does not take."""
     kind = OPTIMIZER.find(part.class_path)
     if issubclass(kind, GaussNewton):
-        chosen = {"solver": _build(SOLVER.name, solver)} if solver else {}
+        named = {"solver": (SOLVER.name, solver), "control": (CONTROL.name, control)}
+        chosen = {key: _build(name, each) for key, (name, each) in named.items() if each}
         return [_build("optimizer", part, model, loss, **chosen)]
     if not issubclass(kind, torch.optim.Muon):
         return [_build("optimizer", part, model.parameters())]

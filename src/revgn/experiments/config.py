@@ -9,6 +9,9 @@ import yaml
 
 from revgn.experiments.errors import ConfigError
 
+PLAIN_MODEL = "RevMLP"
+"""The network that is meant by arguments alone, and written as such."""
+
 _COUNTS = (  # settings of `Training` that are at least 1 where they are given
     "epochs",
     "batch_size",
@@ -36,8 +39,9 @@ class Training:
         loss_after_step: also record the loss on the same batch after every step; costs a forward pass.
         schedule_by: whether the scheduler counts epochs or steps.
         switch_after: epochs after which the second optimizer takes over from the first.
-        diagnostics: what to record of the network beside its loss: its tangent kernel, the representations after each
-            block, the weights of each half-coupling, how exact Gauss-Newton is in each of them.
+        diagnostics: what to record of the network beside its loss: its tangent kernel, the alignment of that with the
+            targets, the representations after each block or layer, the weights of each half-coupling or layer, how
+            exact Gauss-Newton is in each half-coupling.
         probe_rows: of the test part, the first ones, on which kernel and representations are taken; all if it has less.
         diagnose_every: epochs from one diagnosis to the next.
     """
@@ -53,7 +57,7 @@ class Training:
     loss_after_step: bool = True
     schedule_by: Literal["epoch", "step"] = "epoch"
     switch_after: int | None = None
-    diagnostics: list[Literal["ntk", "cka", "weights", "exactness"]] = field(default_factory=list)
+    diagnostics: list[Literal["ntk", "alignment", "cka", "weights", "exactness"]] = field(default_factory=list)
     probe_rows: int = 128
     diagnose_every: int = 1
 
@@ -82,22 +86,24 @@ class RunConfig:
 
     Args:
         data: arguments of `revgn.data.load`.
-        model: arguments of `revgn.RevMLP`, less those that the data decide.
-        loss, optimizer, solver, scheduler: classes of `KINDS`; the solver is that of the optimizer.
-        second_optimizer: takes over after `training.switch_after` epochs, with its own default solver; None for none.
+        model, loss, optimizer, solver, scheduler: classes of `KINDS`; the solver is that of the optimizer. Arguments of
+            the model that the data decide are left out.
         training: how the run goes.
+        control: of the optimizer, whose steps it then judges; None for plain steps.
+        second_optimizer: takes over after `training.switch_after` epochs, with its own default solver; None for none.
 
     Raises:
         ConfigError: a second optimizer without an epoch to begin after, or the other way round.
     """
 
     data: Mapping[str, Any]
-    model: Mapping[str, Any]
+    model: Part
     loss: Part
     optimizer: Part
     solver: Part | None
     scheduler: Part | None
     training: Training
+    control: Part | None = None
     second_optimizer: Part | None = None
 
     def __post_init__(self) -> None:
@@ -110,11 +116,13 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """The settings as they stand in YAML, defaults included."""
         optimizer = asdict(self.optimizer)
-        if self.solver:
-            optimizer["init_args"]["solver"] = asdict(self.solver)
+        for name, part in (("solver", self.solver), ("control", self.control)):
+            if part:
+                optimizer["init_args"][name] = asdict(part)
+        plain = self.model.class_path == PLAIN_MODEL
         settings = {
             "data": dict(self.data),
-            "model": dict(self.model),
+            "model": dict(self.model.init_args) if plain else asdict(self.model),
             "loss": asdict(self.loss),
             "optimizer": optimizer,
             "second_optimizer": asdict(self.second_optimizer) if self.second_optimizer else None,

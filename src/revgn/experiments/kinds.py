@@ -1,4 +1,4 @@
-"""The classes that a configuration can name: losses, optimizers, their solvers, and learning rate schedulers."""
+"""The classes that a configuration can name: networks, losses, optimizers and their parts, schedulers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,12 +7,17 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import lr_scheduler
 
-from revgn import dense, losses, solvers
+from revgn import control, dense, losses, solvers
 from revgn._names import unknown_name
+from revgn.control import Control
+from revgn.experiments.config import PLAIN_MODEL
 from revgn.experiments.errors import ConfigError
+from revgn.experiments.networks import MLP, ConvNet
 from revgn.losses import GaussNewtonLoss
+from revgn.nn import RevMLP
 from revgn.optim import GaussNewton
 from revgn.solvers import Solver
 
@@ -26,12 +31,14 @@ class Kind:
         base: the class that all of its kind descend from.
         classes: those that short names stand for.
         provided: arguments that the run provides or that make no sense in a configuration.
+        default: the class that is meant where none is named, and whose arguments may stand alone; None for none.
     """
 
     name: str
     base: type
     classes: Mapping[str, type]
     provided: frozenset[str] = frozenset()
+    default: str | None = None
 
     def find(self, class_path: str) -> type:
         """The class of that short name, or a class of the user's own by its import path.
@@ -79,14 +86,22 @@ _SCHEDULERS = (
     lr_scheduler.StepLR,
 )
 
+MODEL = Kind(
+    "model",
+    nn.Module,
+    {PLAIN_MODEL: RevMLP, "MLP": MLP, "ConvNet": ConvNet},
+    frozenset({"in_features", "out_features", "generator", "device", "dtype"}),
+    default=PLAIN_MODEL,
+)
 LOSS = Kind("loss", GaussNewtonLoss, _subclasses(losses, GaussNewtonLoss))
 OPTIMIZER = Kind(
     "optimizer",
     torch.optim.Optimizer,
     {c.__name__: c for c in _OPTIMIZERS} | {"DenseGaussNewton": dense.GaussNewton},
-    frozenset({"model", "loss", "params", "solver", "capturable", "differentiable", "maximize"}),
+    frozenset({"model", "loss", "params", "solver", "control", "capturable", "differentiable", "maximize"}),
 )
 SOLVER = Kind("optimizer.solver", Solver, _subclasses(solvers, Solver))
+CONTROL = Kind("optimizer.control", Control, _subclasses(control, Control))
 SCHEDULER = Kind(
     "scheduler",
     lr_scheduler.LRScheduler,
@@ -95,5 +110,5 @@ SCHEDULER = Kind(
 )
 SECOND_OPTIMIZER = replace(OPTIMIZER, name="second_optimizer")
 KINDS: Mapping[str, Kind] = MappingProxyType(
-    {kind.name: kind for kind in (LOSS, OPTIMIZER, SOLVER, SECOND_OPTIMIZER, SCHEDULER)}
+    {kind.name: kind for kind in (MODEL, LOSS, OPTIMIZER, SOLVER, CONTROL, SECOND_OPTIMIZER, SCHEDULER)}
 )

@@ -8,15 +8,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from revgn.diagnostics import loss_change
 from revgn.experiments.evaluation import score
 from revgn.losses import GaussNewtonLoss
-from revgn.nn import ReversibleNetwork
-from revgn.optim import GaussNewton
+from revgn.optim import GaussNewton, Report
 
 Row = dict[str, float]
 
@@ -42,12 +41,13 @@ class TrainingModule(pl.LightningModule):
         classes: how many there are; None for regression.
         schedule_by: whether schedulers count epochs or steps.
         loss_after_step: whether to measure the loss on the same batch again after every step.
+        controlled: whether Gauss-Newton's control judges its steps, which then tell the loss after them by themselves.
         exactness: whether to record the defect and the rank of every half-coupling that Gauss-Newton has solved.
     """
 
     def __init__(
         self,
-        model: ReversibleNetwork,
+        model: nn.Module,
         loss: GaussNewtonLoss,
         optimizers: Sequence[Optimizer],
         schedulers: Sequence[LRScheduler],
@@ -56,6 +56,7 @@ class TrainingModule(pl.LightningModule):
         classes: int | None,
         schedule_by: str,
         loss_after_step: bool,
+        controlled: bool = False,
         exactness: bool = False,
     ) -> None:
         super().__init__()
@@ -71,6 +72,7 @@ class TrainingModule(pl.LightningModule):
         self._switch = switch
         self._schedule_by = schedule_by
         self._loss_after_step = loss_after_step
+        self._controlled = controlled
         self._exactness = exactness
 
     def configure_optimizers(self) -> Any:
@@ -80,17 +82,19 @@ class TrainingModule(pl.LightningModule):
         inputs, targets = batch
         optimizers = self._current_optimizers()
         lr = optimizers[0].param_groups[0]["lr"]
+        before = [parameter.detach().clone() for parameter in self.model.parameters()]
         started = self._clock()
         if isinstance(optimizers[0].optimizer, GaussNewton):
-            outputs, recorded = _direction_step(optimizers[0], inputs, targets, exactness=self._exactness)
+            outputs, recorded = self._direction_step(optimizers[0], inputs, targets)
         else:
             outputs, recorded = _gradient_step(optimizers, lambda: self._loss_and_outputs(inputs, targets))
         self.seconds += self._clock() - started
         self.steps += 1
         row = {"epoch": self.current_epoch + 1, "seconds": self.seconds, "lr": lr, **recorded}
+        row |= {"change_norm": _change_norm(before, list(self.model.parameters()))}
         row |= score(outputs, targets, self.classes)
-        if self._loss_after_step:
-            row |= self._measure_again(inputs, targets, row["loss"])
+        if self._loss_after_step and "loss_after" not in row:
+            row |= _loss_after(row["loss"], self._measure_again(inputs, targets))
         self.record(row)
         self._schedule("step")
 
@@ -122,10 +126,21 @@ class TrainingModule(pl.LightningModule):
         outputs = self.model(inputs)
         return self.loss(outputs, targets), outputs
 
+    def _direction_step(self, optimizer: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Row]:
+        """A step of an optimizer that finds its direction itself; the outputs before it, and what to record."""
+        if self._controlled:
+            report = optimizer.step(inputs=inputs, targets=targets)
+        else:
+            report = optimizer.optimizer.backward(inputs, targets)
+            optimizer.step()
+        row = {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
+        if self._exactness and report.block_weights:
+            row |= _by_half_coupling("defect", report.defects) | _by_half_coupling("rank", report.ranks)
+        return report.outputs, row | (_judgement(report) if self._controlled else {})
+
     @torch.no_grad()
-    def _measure_again(self, inputs: Tensor, targets: Tensor, before: float) -> Row:
-        after = float(self.loss(self.model(inputs), targets))
-        return {"loss_after": after, "loss_change": loss_change(before, after)}
+    def _measure_again(self, inputs: Tensor, targets: Tensor) -> float:
+        return float(self.loss(self.model(inputs), targets))
 
     def _schedule(self, moment: str) -> None:
         if self._schedule_by == moment:
@@ -138,14 +153,33 @@ class TrainingModule(pl.LightningModule):
         return time.perf_counter()
 
 
-def _direction_step(optimizer: Any, inputs: Tensor, targets: Tensor, *, exactness: bool) -> tuple[Tensor, Row]:
-    """A step of an optimizer that finds its direction itself; the outputs before it, and what to record."""
-    report = optimizer.optimizer.backward(inputs, targets)
-    optimizer.step()
-    row = {"loss": report.loss, "defect": report.defect, "exact": float(report.exact)}
-    if exactness and report.block_weights:
-        row |= _by_half_coupling("defect", report.defects) | _by_half_coupling("rank", report.ranks)
-    return report.outputs, row
+def _judgement(report: Report) -> Row:
+    """What a control has made of a step; a step that was taken back has left the loss as it was."""
+    assert report.new_loss is not None
+    measured = {
+        "gain_ratio": report.gain_ratio,
+        "ridge": report.ridge,
+        "effective_parameters": report.effective_parameters,
+    }
+    return {
+        **_loss_after(report.loss, report.new_loss if report.accepted else report.loss),
+        "accepted": float(report.accepted),
+        "length": report.length,
+        "damping": report.damping,
+        **{name: value for name, value in measured.items() if value is not None},
+    }
+
+
+def _loss_after(before: float, after: float) -> Row:
+    return {"loss_after": after, "loss_change": loss_change(before, after)}
+
+
+@torch.no_grad()
+def _change_norm(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """||theta - theta_0|| / ||theta_0|| over all parameters; infinite from zero."""
+    moved = [torch.linalg.vector_norm(p - p0, dtype=torch.float64) for p, p0 in zip(after, before, strict=True)]
+    norms = [torch.linalg.vector_norm(p0, dtype=torch.float64) for p0 in before]
+    return float(torch.stack(moved).norm() / torch.stack(norms).norm())
 
 
 def _by_half_coupling(name: str, blocks: Sequence[tuple[float | None, ...] | None]) -> Row:

@@ -1,7 +1,7 @@
 """How the configuration of a run is read from YAML and from the command line.
 
-Reading takes two stages. First the parts (loss, optimizer, ...) are chosen by class; then the arguments of exactly
-these classes make up a parser, so that every setting is typed and a wrong one is named.
+Reading takes two stages. First the parts (model, loss, optimizer, ...) are chosen by class; then the arguments of
+exactly these classes make up a parser, so that every setting is typed and a wrong one is named.
 """
 
 import argparse
@@ -19,10 +19,8 @@ import revgn
 from revgn._names import unknown_name
 from revgn.experiments.config import Part, RunConfig, Training
 from revgn.experiments.errors import ConfigError
-from revgn.experiments.kinds import KINDS, OPTIMIZER, SOLVER
+from revgn.experiments.kinds import CONTROL, KINDS, OPTIMIZER, SOLVER
 from revgn.experiments.messages import one_line
-
-_MODEL_PROVIDED = {"in_features", "out_features", "generator", "device", "dtype"}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def _choose_parts(
         raise ConfigError(str(error)) from error
     chosen: dict[str, str] = {}
     plain = dict(settings)
-    for name in KINDS:  # the solver after the optimizer, among whose arguments it stands
+    for name in KINDS:  # solver and control after the optimizer, among whose arguments they stand
         group, _, key = name.rpartition(".")
         home: dict[str, Any] = plain.setdefault(group, {}) if group else plain
         part = _part(name, home.pop(key, None))
@@ -96,7 +94,10 @@ def _choose_parts(
 
 
 def _part(name: str, value: Any) -> Part | None:
-    """A part as YAML gives it: a class name, or class_path and init_args."""
+    """A part as YAML gives it: a class name, or class_path and init_args; of the default class arguments alone."""
+    default = KINDS[name].default
+    if default and (value is None or (isinstance(value, Mapping) and "class_path" not in value)):
+        return Part(default, value or {})
     if value is None:
         return None
     if isinstance(value, str):
@@ -121,12 +122,13 @@ def _parser(parts: Mapping[str, str]) -> ArgumentParser:
         if name not in parts:
             raise ConfigError(f"no {name} chosen; name one of {', '.join(KINDS[name].classes)}")
     optimizer = OPTIMIZER.find(parts["optimizer"])
-    if SOLVER.name in parts and "solver" not in signature(optimizer).parameters:
-        raise ConfigError(f"{optimizer.__name__} takes no solver, as GaussNewton does; leave {SOLVER.name} out")
+    for kind in (SOLVER, CONTROL):
+        own = kind.name.rpartition(".")[2]
+        if kind.name in parts and own not in signature(optimizer).parameters:
+            raise ConfigError(f"{optimizer.__name__} takes no {own}, as GaussNewton does; leave {kind.name} out")
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(Training)
     parser.add_function_arguments(revgn.data.load, "data", skip={"dtype"})
-    parser.add_class_arguments(revgn.RevMLP, "model", skip=set(_MODEL_PROVIDED))
     for name, class_path in parts.items():
         kind = KINDS[name]
         parser.add_class_arguments(kind.find(class_path), name, skip=set(kind.provided), fail_untyped=False)
@@ -159,8 +161,8 @@ def _require_known(names: Iterable[str], known: set[str]) -> None:
 def _typed(parts: Mapping[str, str], parsed: dict[str, Any]) -> RunConfig:
     optimizer = parsed["optimizer"]
     arguments = {
-        "loss": parsed.get("loss", {}),
         "optimizer.solver": optimizer.pop("solver", {}),
+        "optimizer.control": optimizer.pop("control", {}),
         "optimizer": optimizer,
         "second_optimizer": parsed.get("second_optimizer", {}),
         "scheduler": parsed.get("scheduler", {}),
@@ -171,10 +173,11 @@ def _typed(parts: Mapping[str, str], parsed: dict[str, Any]) -> RunConfig:
 
     return RunConfig(
         data=parsed["data"],
-        model=parsed["model"],
-        loss=Part(parts["loss"], arguments["loss"]),
+        model=Part(parts["model"], parsed.get("model", {})),
+        loss=Part(parts["loss"], parsed.get("loss", {})),
         optimizer=Part(parts["optimizer"], optimizer),
         solver=part("optimizer.solver"),
+        control=part("optimizer.control"),
         scheduler=part("scheduler"),
         training=Training(**{each.name: parsed[each.name] for each in fields(Training)}),
         second_optimizer=part("second_optimizer"),

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from revgn._files import write_atomically
 from revgn.experiments.batches import batches
-from revgn.experiments.build import build_data, build_loss, build_module, loss_targets
+from revgn.experiments.build import build_data, build_loss, build_module, loss_targets, target_rows
 from revgn.experiments.callbacks import Evaluation, RunProgress, SaveEpochs
 from revgn.experiments.checkpoints import AtomicCheckpointIO, read_checkpoint
 from revgn.experiments.config import RunConfig
@@ -42,7 +42,7 @@ def run(
     """Train to the end, and return the metrics: one row a step, with the columns described in `table.COLUMNS`.
 
     The folder then holds config.yaml, metrics.csv, checkpoint.ckpt, tensorboard/ and results.json, and for the
-    diagnostics `cka` also representations.npz: the states of the probe rows after each block, at the end.
+    diagnostics `cka` also representations.npz: the states of the probe rows after each block or layer, at the end.
 
     Args:
         config: all settings.
@@ -77,7 +77,8 @@ def run(
         dataset.test_inputs.to(device), targets(dataset.test_targets), every=training.evaluate_every
     )
     probe = evaluation.inputs[: training.probe_rows]
-    diagnosis = diagnoses(training, module.model, probe)
+    rows = target_rows(dataset.test_targets[: len(probe)], dataset.num_classes, dtype=probe.dtype)
+    diagnosis = diagnoses(training, module.model, probe, rows)
     state = claim(folder, config, resume=resume, overwrite=overwrite)
     if state is State.COMPLETE:
         return pd.read_csv(folder / METRICS)

@@ -24,6 +24,13 @@ COLUMNS = {  # of the CSV file, in this order, with what each holds
     "r2": "the same for regression, 1 at best",
     "defect": "how much of the wanted change the step leaves undone, relative",
     "exact": "1 where the step is exact, 0 where it is not",
+    "change_norm": "norm of the step over that of all parameters before it",
+    "accepted": "1 where the control let the step stand, 0 where it took it back",
+    "length": "multiple of the learning rate that the control chose",
+    "damping": "of the step, relative to the mean diagonal of its Gram matrix; 0 for none",
+    "gain_ratio": "fall of the loss, over the fall that the linear model predicted",
+    "ridge": "strength that control Ridge chose",
+    "effective_parameters": "that are left at that strength",
     "test_loss": "on all test rows, after the step",
     "test_accuracy": "on all test rows, after the step, in percent",
     "test_r2": "the same for regression, 1 at best",
@@ -32,13 +39,15 @@ DIAGNOSTIC_COLUMNS = {  # after those, where `training.diagnostics` asks for the
     "ntk_similarity": "of the tangent kernel after the step to the one before training, 1 at most",
     "ntk_similarity_error": "standard error of that; 0 where it is exact",
     "ntk_change": "1 - similarity of the tangent kernel to the one at the last diagnosis",
-    "cka_*": "debiased linear CKA of the state after block * with what it was before training",
-    "weight_change_*": "||W - W_0|| / ||W_0|| of a half-coupling, W_0 before training",
+    "kernel_alignment": "cosine of the tangent kernel, mean over outputs, and the Gram matrix of the targets",
+    "cka_*": "debiased linear CKA of the outputs of block or layer * with what they were before training",
+    "weight_change_*": "||W - W_0|| / ||W_0|| of a half-coupling or layer, W_0 before training",
     "weight_cosine_*": "cosine of W and W_0",
     "defect_*": "what a half-coupling leaves undone of its target in this step, relative; none if it was not solved",
     "rank_*": "how many directions of its features the step kept",
 }
-"""* is the number of a block from 1, followed by f or g for a half-coupling: cka_2, rank_2f, rank_2g."""
+"""* is the number of a block from 1, followed by f or g for a half-coupling: cka_2, rank_2f, rank_2g; outside of
+reversible networks that of a linear or convolutional layer."""
 _PLACES = {name: place for place, name in enumerate((*COLUMNS, *DIAGNOSTIC_COLUMNS))}
 
 

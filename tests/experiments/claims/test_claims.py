@@ -8,6 +8,7 @@ from revgn.experiments.claims.definition import SHIPPED, Claim, load_claims
 from revgn.experiments.claims.evidence import Evidence
 from revgn.experiments.claims.verdicts import Verdict, decide, judge
 from revgn.experiments.errors import ConfigError
+from revgn.experiments.study.expansion import expand
 from study_folders import SEEDS, metrics_of_run
 
 GOOD = {
@@ -44,12 +45,23 @@ def test_shipped_claims_cover_the_talk():
         "full-batch-generalises-worse",
         "mini-batch-generalises-worse",
         "theorem-order",
+        "right-inverse-generalises-worse",
+        "right-inverse-matters-more",
+        "moore-penrose-generalises-better",
+        "moore-penrose-as-good-as-adam",
+        "moore-penrose-features",
     } <= names
 
 
-def test_shipped_claims_name_both_modes_and_say_what_decides():
+def test_shipped_claims_name_curves_of_their_study_and_say_what_decides():
+    curves = {row.optimizer for row in expand("right-inverse", "cpu")}
+    settings = {row.setting for row in expand("right-inverse", "cpu")}
     for each in load_claims():
-        assert each.of in ((), ("GN as released", "GN exact"))
+        if each.study == "right-inverse":
+            assert {*each.of, *each.against} <= curves
+            assert {each.arguments.get(key) for key in ("setting", "beyond")} <= {None, *settings}
+        else:
+            assert each.of in ((), ("GN as released", "GN exact"))
         assert each.claim.endswith(".")
         assert "{" not in each.says
         assert each.condition.startswith(("at least", "at most"))

@@ -115,13 +115,19 @@ def test_diagnostics_are_those_of_the_end():
 
 @pytest.mark.parametrize("name", STATISTICS)
 def test_every_statistic_says_nothing_of_runs_that_are_not_there(name):
-    arguments = {"speedup": {"fraction": 0.1, "by": "step"}, "loss_ratio": {"column": "loss"}}.get(name, {})
+    arguments = {
+        "speedup": {"fraction": 0.1, "by": "step"},
+        "loss_ratio": {"column": "loss"},
+        "setting_gain": {"setting": "full batch", "beyond": "full batch"},
+    }.get(name, {})
     found = STATISTICS[name].function(runs({ADAM: 0.5}), GN, [SGD], **arguments)
     assert found.seeds == 0
     assert math.isnan(found.value)
 
 
-@pytest.mark.parametrize("name", ["kernel_similarity", "kernel_change_ratio", "lowest_cka", "stronger_change"])
+@pytest.mark.parametrize(
+    "name", ["kernel_similarity", "kernel_change_ratio", "lowest_cka", "cka_change_ratio", "stronger_change"]
+)
 def test_what_was_not_recorded_is_not_measured(name):
     frame = runs({GN: 0.5, ADAM: 0.2}).drop(columns="loss_after")
     assert STATISTICS[name].function(frame, GN, [ADAM]).seeds == 0
@@ -167,3 +173,48 @@ def test_right_inverses_of_euler_steps_part_in_the_first_order():
     found = statistics.gap_order(frame, GN, ["J^+ (dense)"])
     assert found.value == pytest.approx(1.0, abs=0.05)
     assert found.seeds == 3
+
+
+def ending(values, *, column="test_accuracy", **options):
+    """Runs whose last value of the column is given for each optimizer."""
+    frame = runs(dict.fromkeys(values, 0.5), **options)
+    last = frame["step"] == 12
+    for name, value in values.items():
+        frame.loc[last & (frame["optimizer"] == name), column] = value
+    return frame
+
+
+MP, ADJOINT = "GN Moore-Penrose", "GN adjoint"
+
+
+@pytest.mark.parametrize(("adam", "expected"), [(78.0, 25.0 - 3.0), (70.0, 25.0 - 5.0), (75.0, 25.0)])
+def test_spread_of_the_others_is_held_against_the_distance_to_the_best_of_them(adam, expected):
+    frame = ending({ADAM: adam, GN: 50.0, ADJOINT: 52.0, MP: 75.0})
+    assert statistics.spread_beyond_gap(frame, ADAM, [GN, ADJOINT, MP]).value == pytest.approx(expected)
+
+
+def test_one_right_inverse_has_no_spread():
+    found = statistics.spread_beyond_gap(ending({ADAM: 80.0, MP: 75.0}), ADAM, [GN, ADJOINT, MP])
+    assert (found.seeds, found.note) == (0, "fewer than two to tell apart")
+
+
+def test_gain_of_a_setting_is_that_of_each_optimizer_alone():
+    short = ending({GN: 60.0, ADAM: 99.0}).assign(setting="short")
+    whole = ending({GN: 52.0, ADAM: 80.0}).assign(setting="whole")
+    frame = pd.concat([whole, short.loc[short["seed"] != 44]])
+    found = statistics.setting_gain(frame, GN, [], setting="short", beyond="whole")
+    assert (found.value, found.seeds) == (pytest.approx(8.0), 2)
+
+
+def test_representations_move_as_far_as_the_block_that_moves_most():
+    frame = ending({GN: 0.9, ADAM: 0.6}, column="cka_1").merge(
+        ending({GN: 0.95, ADAM: 0.8}, column="cka_2")[["optimizer", "seed", "step", "cka_2"]]
+    )
+    assert statistics.cka_change_ratio(frame, GN, [ADAM]).value == pytest.approx(0.1 / 0.4)
+
+
+def test_movement_that_is_not_known_is_none():
+    frame = ending({GN: 0.9, ADAM: 0.6}, column="ntk_similarity")
+    assert statistics.kernel_change_ratio(frame, GN, [ADAM]).seeds == 3
+    frame.loc[frame["optimizer"] == GN, "ntk_similarity"] = math.nan
+    assert statistics.kernel_change_ratio(frame, GN, [ADAM]).seeds == 0

@@ -62,7 +62,7 @@ def test_study_has_its_figures(runs, frame, study, names):
 def test_every_study_of_the_plan_is_known():
     assert set(STUDIES) == {
         *("full-batch", "mini-batch", "ntk", "cka", "weights", "theorem", "exactness", "learning-rate", "init-scale"),
-        *("weight-decay", "regularisation", "no-bottleneck", "switch", "batch-size", "regression"),
+        *("weight-decay", "regularisation", "no-bottleneck", "switch", "batch-size", "regression", "right-inverse"),
     }
 
 
@@ -92,6 +92,12 @@ def test_there_is_a_panel_for_each_setting_and_block(frame):
     assert titles == ["full batch, block 1", "full batch, block 2", "mini-batches, block 1", "mini-batches, block 2"]
 
 
+def test_the_lowest_cka_is_that_of_the_block_that_moved_most(frame):
+    panel = inside.lowest_cka(of(frame, "cka")).panels[0]
+    second = inside.block_cka(of(frame, "cka")).panels[1]  # which moves twice as far as the first
+    np.testing.assert_allclose(curve(panel, "Adam").mean, curve(second, "Adam").mean)
+
+
 def test_weights_that_did_not_move_are_not_drawn(frame):
     panels = {panel.title: panel.names for panel in inside.weight_change(of(frame, "weights")).panels}
     assert "GN exact" not in panels["full batch, block 1f"]
@@ -110,6 +116,7 @@ def test_figures_of_what_was_not_recorded_are_empty(frame):
     makers = (
         *(inside.kernel_similarity, inside.kernel_change, inside.block_cka, inside.weight_change, inside.half_ranks),
         *(training.training_accuracy, training.loss_on_test_rows, training.r2_on_test_rows, sweep.final_r2),
+        *(training.change_norm, inside.kernel_alignment, inside.lowest_cka, sweep.accuracy_by_setting),
     )
     assert [make(plain).panels for make in makers] == [()] * len(makers)
 
@@ -126,6 +133,31 @@ def test_gap_is_drawn_over_the_learning_rate_with_its_slope(frame):
     assert slope == pytest.approx(1.0, abs=0.02)
     guide = curve(panel, theorem.GUIDE)
     assert guide.mean[1] / guide.mean[0] == pytest.approx(guide.x[1] / guide.x[0])
+
+
+def test_each_data_set_has_its_own_theoretical_step(frame):
+    digits = of(frame, "theorem")
+    fashion = digits.replace({"optimizer": {"J^+ (dense)": "J^+ (tangent kernel)"}}).assign(dataset="fashion-mnist")
+    one, other = theorem.gap_by_learning_rate(pd.concat([digits, fashion])).panels
+    assert (one.title, other.title) == ("digits", "fashion-mnist")
+    assert one.names == other.names
+    assert other.y_label == "largest relative gap to J^+ (tangent kernel)"
+
+
+def test_settings_stand_side_by_side_in_a_panel_for_each_network(frame):
+    mini = of(frame, "mini-batch")
+    settings = ("RevMLP, full batch", "RevMLP, full batch, lr 0.3", "MLP, full batch")
+    both = pd.concat(
+        [mini.assign(setting=name, test_accuracy=mini["test_accuracy"] + i) for i, name in enumerate(settings)]
+    )
+    reversible, plain = sweep.accuracy_by_setting(both).panels
+    assert (reversible.title, plain.title) == ("RevMLP", "MLP")
+    assert reversible.ticks == ((0.0, "full batch"), (1.0, "full batch, lr 0.3"))
+    ends = mini[mini["optimizer"] == "Adam"].dropna(subset="test_accuracy").groupby("seed")["test_accuracy"].last()
+    found = curve(reversible, "Adam")
+    np.testing.assert_allclose(
+        [found.low, found.mean, found.high], np.add.outer([ends.min(), ends.mean(), ends.max()], [0, 1])
+    )
 
 
 def test_theorem_compares_losses_at_equal_times(frame):

@@ -17,7 +17,7 @@ def study_file(folder, **settings):
 def test_every_study_of_the_paper_comes_with_the_package_at_every_scale():
     of_the_talk = ["full-batch", "mini-batch", "ntk", "cka", "weights", "theorem", "exactness"]
     sweeps = ["learning-rate", "init-scale", "weight-decay", "regularisation", "no-bottleneck", "switch", "batch-size"]
-    expected = [*of_the_talk, *sweeps, "regression"]
+    expected = [*of_the_talk, *sweeps, "regression", "right-inverse"]
     assert set(shipped_studies()) == {*expected, "all", "talk"}
     assert list(find_study("talk").collects) == of_the_talk
     assert list(find_study("all").collects) == expected

@@ -47,7 +47,7 @@ def full_batch_otherwise(row):
 
 def values_of(config):
     """Numbers that a label may name."""
-    numbers = [*config.optimizer.init_args.values(), config.training.batch_size, config.model["init_std"]]
+    numbers = [*config.optimizer.init_args.values(), config.training.batch_size, *config.model.init_args.values()]
     numbers += config.solver.init_args.values() if config.solver else []
     return [float(number) for number in numbers if isinstance(number, int | float)]
 
@@ -102,7 +102,7 @@ def test_paper_scale_is_that_of_the_authors():
     assert {rate for (data, _, name), rate in rates.items() if (data, name) == ("mnist", "SGD")} == {0.1}
     assert {rate for (data, _, name), rate in rates.items() if (data, name) == ("cifar10", "SGD")} == {0.01}
     with torch.device("meta"):  # shapes, without memory
-        model = revgn.RevMLP(3072, 10, **released.model)
+        model = revgn.RevMLP(3072, 10, **released.model.init_args)
     assert sum(p.numel() for p in model.parameters()) == 147_474_432
     assert len(model.blocks) == 6
 

@@ -1,1 +1,1 @@
-"""The claims of the talk, the statistics that decide them, and the verdicts."""
+"""The claims of the talk and our own, the statistics that decide them, and the verdicts."""

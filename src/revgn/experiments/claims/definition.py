@@ -1,4 +1,4 @@
-"""The claims of the talk, as `claims.yaml` lists them."""
+"""The claims of the talk and our own, as `claims.yaml` lists them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -10,14 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 
 from revgn.experiments.claims.evidence import Evidence, of_mean, of_ratio, of_spreads
+from revgn.experiments.claims.per_run import (
+    arrival,
+    by_run,
+    final_cka,
+    final_loss,
+    kernel_movement,
+    last,
+    late_decrease_of,
+    losses_by_seed,
+    median_change,
+    pairs,
+    shared_seeds,
+    values,
+)
 from revgn.experiments.claims.trajectories import gaps, order
-from revgn.experiments.epochs import by_epoch
-
-PerRun = Callable[[pd.DataFrame], float]
 
 
 def speedup(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, fraction: float, by: str) -> Evidence:
@@ -34,13 +44,13 @@ def speedup(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, fract
         fraction: of the loss of the first step.
         by: step or seconds.
     """
-    arrivals = _by_run(runs, lambda run: _arrival(run, fraction, by))
-    lengths = _by_run(runs, lambda run: float(run[by].max()))
+    arrivals = by_run(runs, lambda run: arrival(run, fraction, by))
+    lengths = by_run(runs, lambda run: float(run[by].max()))
     ratios, bounds = list[float](), 0
-    for seed in _shared_seeds(arrivals, optimizer, against):
+    for seed in shared_seeds(arrivals, optimizer, against):
         ours = arrivals[optimizer, seed]
         others = [(arrivals[name, seed], lengths[name, seed]) for name in against if (name, seed) in arrivals]
-        soonest = min(arrival for arrival, _ in others)
+        soonest = min(theirs for theirs, _ in others)
         if math.isinf(soonest) and math.isfinite(ours):
             bounds += 1
             soonest = min(length for _, length in others)
@@ -58,7 +68,7 @@ def spread_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> 
 
     The square root of the variance averaged over all steps: half the width of the band around the curve.
     """
-    curves = {name: _losses_by_seed(runs, name) for name in (optimizer, *against)}
+    curves = {name: losses_by_seed(runs, name) for name in (optimizer, *against)}
     evidence = [of_spreads(curves[optimizer], curves[name]) for name in against if not curves[name].empty]
     known = [each for each in evidence if not math.isnan(each.value)]
     return max(known, key=lambda each: each.value, default=next(iter(evidence), _NOTHING))
@@ -69,7 +79,7 @@ def late_decrease(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) ->
 
     Between the mean over the fifth of all epochs before half-time and that over the last fifth; of five epochs or more.
     """
-    return of_mean(list(_values(runs, optimizer, _late_decrease)))
+    return of_mean(list(values(runs, optimizer, late_decrease_of)))
 
 
 def loss_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, column: str) -> Evidence:
@@ -81,10 +91,10 @@ def loss_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, co
         against: see the module.
         column: loss, of which the mean over the last epoch is taken, or test_loss.
     """
-    finals = _by_run(runs, lambda run: _final_loss(run, column))
+    finals = by_run(runs, lambda run: final_loss(run, column))
     diverged = sum(math.isinf(loss) for (name, _), loss in finals.items() if name == optimizer)
     note = f"diverged with {diverged} of the seeds" if diverged else ""
-    return of_ratio([ours / min(theirs) for ours, theirs in _pairs(finals, optimizer, against)], note)
+    return of_ratio([ours / min(theirs) for ours, theirs in pairs(finals, optimizer, against)], note)
 
 
 def stronger_change(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
@@ -92,40 +102,75 @@ def stronger_change(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) 
 
     Of each run the median over its steps of 100 (after - before) / before.
     """
-    changes = _by_run(runs, _median_change)
-    return of_mean([min(theirs) - ours for ours, theirs in _pairs(changes, optimizer, against)])
+    changes = by_run(runs, median_change)
+    return of_mean([min(theirs) - ours for ours, theirs in pairs(changes, optimizer, against)])
 
 
 def accuracy_gap(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """How many percentage points of test accuracy the best of the others is ahead in the end."""
-    finals = _by_run(runs, lambda run: _last(run, "test_accuracy"))
-    return of_mean([max(theirs) - ours for ours, theirs in _pairs(finals, optimizer, against)])
+    finals = by_run(runs, lambda run: last(run, "test_accuracy"))
+    return of_mean([max(theirs) - ours for ours, theirs in pairs(finals, optimizer, against)])
+
+
+def spread_beyond_gap(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
+    """By how many points the others' test accuracies lie further apart than its own lies from the best of them.
+
+    Of the seeds for which two of the others are known, or more.
+    """
+    finals = by_run(runs, lambda run: last(run, "test_accuracy"))
+    beyond = [
+        max(theirs) - min(theirs) - abs(ours - max(theirs)) if len(theirs) > 1 else math.nan
+        for ours, theirs in pairs(finals, optimizer, against)
+    ]
+    return of_mean(beyond, "fewer than two to tell apart" if beyond and all(map(math.isnan, beyond)) else "")
+
+
+def setting_gain(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, setting: str, beyond: str) -> Evidence:
+    """How many percentage points of test accuracy more the optimizer ends with in one setting than in another.
+
+    Args:
+        runs: see the module.
+        optimizer: see the module.
+        against: not looked at.
+        setting: the one.
+        beyond: the other.
+    """
+    ours, theirs = (
+        by_run(runs.loc[runs["setting"] == name], lambda run: last(run, "test_accuracy")) for name in (setting, beyond)
+    )
+    return of_mean([ours[run] - theirs[run] for run in ours if run[0] == optimizer and run in theirs])
 
 
 def kernel_similarity(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """Similarity of the final tangent kernel to the first one, 1 if it has not changed."""
-    return of_mean(list(_values(runs, optimizer, lambda run: _last(run, "ntk_similarity"))))
+    return of_mean(list(values(runs, optimizer, lambda run: last(run, "ntk_similarity"))))
 
 
 def kernel_change_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """How far the tangent kernel has moved, 1 - similarity to the start, over the least of the others'."""
-    moved = _by_run(runs, lambda run: max(0.0, 1 - _last(run, "ntk_similarity")))
-    pairs = [(ours, min(theirs)) for ours, theirs in _pairs(moved, optimizer, against)]
-    return of_ratio([ours / least if least > 0 else math.nan for ours, least in pairs])
+    return _movement_ratio(by_run(runs, kernel_movement), optimizer, against)
 
 
 def lowest_cka(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """CKA of the block whose final output is least like what it was before training."""
-    blocks = [name for name in runs if str(name).startswith("cka_")]
-    return of_mean(
-        list(_values(runs, optimizer, lambda run: min((_last(run, name) for name in blocks), default=math.nan)))
-    )
+    return of_mean(list(values(runs, optimizer, final_cka)))
+
+
+def cka_change_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
+    """How far the representations have moved, 1 - the lowest CKA with their start, over the least of the others'."""
+    return _movement_ratio(by_run(runs, lambda run: max(1 - final_cka(run), 0.0)), optimizer, against)
 
 
 def gap_order(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """Exponent p of gap ~ lr^p, the gap being the largest distance to the loss curve of another right inverse."""
     tables = [gaps(runs, optimizer, name) for name in against]
     return of_mean([order(runs_of_seed) for table in tables for _, runs_of_seed in table.groupby("seed")])
+
+
+def _movement_ratio(moved: Mapping[tuple[str, int], float], optimizer: str, against: Sequence[str]) -> Evidence:
+    """Of each seed the optimizer's movement over the least of the others'; not known where that is zero."""
+    found = [(ours, min(theirs)) for ours, theirs in pairs(moved, optimizer, against)]
+    return of_ratio([ours / least if least > 0 else math.nan for ours, least in found])
 
 
 @dataclass(frozen=True)
@@ -168,11 +213,24 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
         "accuracy_gap": Statistic(
             accuracy_gap, "final test accuracy of the best of the others, less its own", "points"
         ),
+        "spread_beyond_gap": Statistic(
+            spread_beyond_gap,
+            "spread of the others' final test accuracies, less the distance from its own to the best of them",
+            "points",
+        ),
+        "setting_gain": Statistic(
+            setting_gain, 'final test accuracy with "{setting}", less that with "{beyond}"', "points", pooled=True
+        ),
         "kernel_similarity": Statistic(kernel_similarity, "similarity of the last tangent kernel to the first"),
         "kernel_change_ratio": Statistic(
             kernel_change_ratio, "change of the tangent kernel, over the least of the others'", "times"
         ),
         "lowest_cka": Statistic(lowest_cka, "lowest CKA of a block with itself before training"),
+        "cka_change_ratio": Statistic(
+            cka_change_ratio,
+            "change of representations, 1 - the lowest CKA, over the least of the others'",
+            "times",
+        ),
         "gap_order": Statistic(
             gap_order, "exponent of the learning rate in the gap between the loss curves", pooled=True
         ),
@@ -180,79 +238,3 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
 )
 
 _NOTHING = Evidence(math.nan, math.nan, math.nan, 0)
-
-
-def _by_run(runs: pd.DataFrame, number: PerRun) -> dict[tuple[str, int], float]:
-    """A number of each run, by optimizer and seed."""
-    grouped = runs.groupby(["optimizer", "seed"], sort=False)
-    return {(str(run["optimizer"].iloc[0]), int(run["seed"].iloc[0])): number(run) for _, run in grouped}
-
-
-def _values(runs: pd.DataFrame, optimizer: str, number: PerRun) -> list[float]:
-    """A number of each run of one optimizer."""
-    return list(_by_run(runs.loc[runs["optimizer"] == optimizer], number).values())
-
-
-def _shared_seeds(numbers: Mapping[tuple[str, int], float], optimizer: str, against: Sequence[str]) -> list[int]:
-    """The seeds of this optimizer's runs for which there is a run of another to compare with."""
-    return [seed for name, seed in numbers if name == optimizer and any((other, seed) in numbers for other in against)]
-
-
-def _pairs(
-    numbers: Mapping[tuple[str, int], float], optimizer: str, against: Sequence[str]
-) -> list[tuple[float, list[float]]]:
-    """For each shared seed the number of the optimizer, and those of the others that are known."""
-    pairs: list[tuple[float, list[float]]] = []
-    for seed in _shared_seeds(numbers, optimizer, against):
-        others = [numbers[name, seed] for name in against if (name, seed) in numbers]
-        pairs.append((numbers[optimizer, seed], [other for other in others if not math.isnan(other)] or [math.nan]))
-    return pairs
-
-
-def _arrival(run: pd.DataFrame, fraction: float, by: str) -> float:
-    """Step or second at which the run's epochs first have a mean loss of at most `fraction` of the first one."""
-    steps = run.loc[run["loss"].notna()]
-    if steps.empty:
-        return math.inf
-    epochs = by_epoch(steps, "loss")
-    there = epochs.loc[epochs["value"] <= fraction * float(steps["loss"].iloc[0])]
-    return float(there[by].iloc[0]) if len(there) else math.inf
-
-
-def _losses_by_seed(runs: pd.DataFrame, optimizer: str) -> pd.DataFrame:
-    """(epochs, seeds) of one optimizer, the epochs that all seeds have."""
-    epochs = by_epoch(runs.loc[runs["optimizer"] == optimizer], "loss")
-    return epochs.pivot_table(index="epoch", columns="seed", values="value").dropna()
-
-
-def _late_decrease(run: pd.DataFrame) -> float:
-    losses = by_epoch(run, "loss")["value"].to_numpy()
-    fifth, half = len(losses) // 5, len(losses) // 2
-    if fifth == 0:
-        return math.nan
-    return 100 * (1 - float(losses[-fifth:].mean() / losses[half - fifth : half].mean()))
-
-
-def _final_loss(run: pd.DataFrame, column: str) -> float:
-    if _diverged(run):
-        return math.inf
-    known = by_epoch(run, column, "mean" if column == "loss" else "last") if column in run else run.iloc[:0]
-    return float(known["value"].iloc[-1]) if len(known) else math.nan
-
-
-def _median_change(run: pd.DataFrame) -> float:
-    if "loss_after" not in run:
-        return math.nan
-    change = 100 * (run["loss_after"] - run["loss"]) / run["loss"].where(run["loss"] > 0)
-    return float(np.nanmedian(change)) if change.notna().any() else math.nan
-
-
-def _last(run: pd.DataFrame, column: str) -> float:
-    """The last value; a run that has diverged has none."""
-    known = run[column].dropna().tolist() if column in run and not _diverged(run) else []
-    return float(known[-1]) if known else math.nan
-
-
-def _diverged(run: pd.DataFrame) -> bool:
-    """Whether the last step has no finite loss."""
-    return not math.isfinite(run["loss"].iloc[-1])

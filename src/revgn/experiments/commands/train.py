@@ -20,6 +20,7 @@ examples:
   revgn train digits
   revgn train digits --optimizer Adam --optimizer.lr 0.003 --out runs/digits-adam
   revgn train digits --optimizer.solver SVD --optimizer.solver.rtol 0.01 --out runs/digits-truncated
+  revgn train digits --model MLP --optimizer.right_inverse moore-penrose --data.rows 256 --out runs/digits-mlp
   revgn train my.yaml --resume           after a crash or Ctrl-C: the same end, to the last bit
   revgn train digits --help              every setting of this configuration, with types and defaults
 
@@ -29,7 +30,7 @@ A configuration is a YAML file of classes and their arguments, by the names that
     name_or_path: digits                 or fashion-mnist, mnist, cifar10; diabetes, concrete, ames, diamonds;
                                          or a .csv, .parquet or .npz file
     rows: 1024
-  model:                                 revgn.RevMLP
+  model:                                 revgn.RevMLP; by class_path and init_args also MLP, ConvNet, one of your own
     num_blocks: 2
     hidden_features: 2000
   loss: CrossEntropyLoss                 or MSELoss, BCEWithLogitsLoss

@@ -12,7 +12,10 @@ from revgn._files import atomic_file
 from revgn.diagnostics import linear_cka
 from revgn.diagnostics.undisturbed import undisturbed
 from revgn.experiments.diagnosis.base import Diagnosis
+from revgn.experiments.errors import ConfigError
 from revgn.nn import ReversibleNetwork
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class RepresentationDiagnosis(Diagnosis):
@@ -68,18 +71,31 @@ def representations(network: nn.Module, inputs: Tensor, layers: Mapping[str, nn.
     return found
 
 
-def blocks_by_number(network: ReversibleNetwork) -> dict[str, nn.Module]:
-    """The blocks of a reversible network, labelled 1 to L."""
-    return {str(number): block for number, block in enumerate(network.layers, start=1)}
-
-
-def write_representations(path: Path, network: ReversibleNetwork, inputs: Tensor) -> None:
-    """Write the states after each block, arrays block_1 ... block_L of (n, d) float32, into an NPZ file.
+def layers_by_number(network: nn.Module) -> dict[str, nn.Module]:
+    """The blocks of a reversible network, of any other its linear and convolutional layers, labelled 1 to L.
 
     Raises:
+        ConfigError: there are none.
+    """
+    reversible = isinstance(network, ReversibleNetwork)
+    layers = network.layers if reversible else [m for m in network.modules() if isinstance(m, _LAYERS)]
+    if not layers:
+        raise ConfigError(
+            f"{type(network).__name__} has no linear or convolutional layers to look at; leave cka and weights out of "
+            "diagnostics"
+        )
+    return {str(number): layer for number, layer in enumerate(layers, start=1)}
+
+
+def write_representations(path: Path, network: nn.Module, inputs: Tensor) -> None:
+    """Write the outputs of each block or layer, arrays block_1 ... block_L of (n, d) float32, into an NPZ file.
+
+    Raises:
+        ConfigError: there are none.
         OSError: the file cannot be written.
     """
-    states = representations(network, inputs.to(network.readout.device), blocks_by_number(network))
+    device = next(network.parameters()).device
+    states = representations(network, inputs.to(device), layers_by_number(network))
     arrays: dict[str, Any] = {f"block_{label}": state.float().numpy() for label, state in states.items()}
     with atomic_file(path) as file:
         np.savez(file, **arrays)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from revgn.diagnostics.weights import joint_change
 from revgn.experiments.diagnosis.base import Diagnosis
+from revgn.experiments.diagnosis.representations import layers_by_number
 from revgn.nn import ReversibleNetwork
 
 
@@ -38,8 +39,14 @@ class WeightDiagnosis(Diagnosis):
         }
 
 
-def half_couplings(network: ReversibleNetwork) -> dict[str, list[nn.Parameter]]:
-    """The weights of each half-coupling with their bias row, labelled 1f, 1g, 2f, ..."""
+def weights_by_layer(network: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The weights of each half-coupling with their bias row, labelled 1f, 1g, 2f, ...; of other networks of each layer.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not isinstance(network, ReversibleNetwork):
+        return {label: list(layer.parameters()) for label, layer in layers_by_number(network).items()}
     return {
         f"{number}{half}": list(coupling.parameters())
         for number, block in enumerate(network.layers, start=1)

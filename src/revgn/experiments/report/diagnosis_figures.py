@@ -59,15 +59,46 @@ def kernel_change(frame: pd.DataFrame) -> Figure:
     )
 
 
+def kernel_alignment(frame: pd.DataFrame) -> Figure:
+    """Alignment of the tangent kernel with the targets, over epochs."""
+    return Figure(
+        name="kernel-alignment",
+        title="Alignment of the tangent kernel with the targets",
+        caption="Cosine between the neural tangent kernel after the epoch, mean over outputs, and the Gram matrix of "
+        f"the targets, on fixed test rows: what grows has turned towards the targets. {SPREAD}",
+        panels=panels(frame, "kernel_alignment", "epoch", "alignment with the targets", axis="epoch", reduction="last"),
+    )
+
+
 def block_cka(frame: pd.DataFrame) -> Figure:
     """CKA of each block's output with its own before training, over epochs."""
     return Figure(
         name="cka",
         title="Likeness of representations to those before training",
-        caption="Debiased linear CKA of a block's output after the epoch with that before training, on fixed rows: "
-        f"1 is the same up to rotation and scale, 0 is unrelated. {_BLOCK_SPREAD}",
+        caption="Debiased linear CKA of the output of a block, in other networks of a layer, after the epoch with that "
+        f"before training, on fixed rows: 1 is the same up to rotation and scale, 0 is unrelated. {_BLOCK_SPREAD}",
         panels=_by_part(
             frame, "cka_", "epoch", "CKA with the start", axis="epoch", reduction="last", line=Line(1.0, "no change")
+        ),
+    )
+
+
+def lowest_cka(frame: pd.DataFrame) -> Figure:
+    """CKA of the block or layer that has moved most with its own before training, over epochs."""
+    columns = [str(name) for name in frame if str(name).startswith("cka_")]
+    return Figure(
+        name="lowest-cka",
+        title="Likeness of the representation that has moved most to that before training",
+        caption="Debiased linear CKA of the output of a block, in other networks of a layer, after the epoch with that "
+        f"before training, on fixed rows: 1 is the same up to rotation and scale, 0 is unrelated. {SPREAD}",
+        panels=panels(
+            frame.assign(lowest_cka=frame[columns].astype(float).min(axis=1)),
+            "lowest_cka",
+            "epoch",
+            "lowest CKA with the start",
+            axis="epoch",
+            reduction="last",
+            line=Line(1.0, "no change"),
         ),
     )
 

@@ -46,6 +46,11 @@ _LABELS: Mapping[str, Style] = {
     "GN as released": Style("#000000", "longdash", "pentagon"),
     "GN last block": Style("#E69F00", "longdashdot", "hourglass"),
     "J^+ (dense)": _STYLES["DenseGaussNewton"],
+    "J^+ (tangent kernel)": _STYLES["DenseGaussNewton"],
+    "GN reversible": _STYLES["GaussNewton"],
+    "GN adjoint": _STYLES["LBFGS"],
+    "GN Moore-Penrose": _STYLES["Muon"],
+    "GN Moore-Penrose, GCV": _STYLES["AdamW"],
     "slope 1": Style("#8a8a8a", "dot", "line-ew"),
 }
 

@@ -24,6 +24,7 @@ from revgn.experiments.report.palette import Style
 from revgn.experiments.report.panels import Figure, Heatmap, Panel
 
 _DPI = 110
+_ONE_LINE = 60  # letters of words below an axis that fit side by side
 _DARK = 0.6  # cells of a heat map below this value have white letters
 
 
@@ -89,6 +90,9 @@ def _mark_x(axes: Axes, panel: Panel) -> None:
     if panel.ticks:
         places, words = zip(*panel.ticks, strict=True)
         axes.set_xticks(places, words)
+        if sum(map(len, words)) > _ONE_LINE:
+            for label in axes.get_xticklabels():
+                label.set(rotation=30, ha="right")
     elif panel.log_x:
         axes.set_xscale("log")
         if values := x_values(panel):

@@ -38,7 +38,25 @@ _SWEEP: Sequence[Maker] = (
     sweep.loss_by_value,
     sweep.accuracy_by_value,
 )
-_ANY: Sequence[Maker] = (*_TRAINING, basic.loss_change, *_KERNEL, inside.block_cka, *_WEIGHTS, *_EXACTNESS)
+_RIGHT_INVERSES: Sequence[Maker] = (
+    sweep.accuracy_by_setting,
+    basic.loss_by_step,
+    basic.accuracy_by_epoch,
+    training.change_norm,
+    inside.kernel_similarity,
+    inside.kernel_alignment,
+    inside.lowest_cka,
+)
+_ANY: Sequence[Maker] = (
+    *_TRAINING,
+    basic.loss_change,
+    training.change_norm,
+    *_KERNEL,
+    inside.kernel_alignment,
+    inside.block_cka,
+    *_WEIGHTS,
+    *_EXACTNESS,
+)
 
 STUDIES: Mapping[str, tuple[str, Sequence[Maker]]] = MappingProxyType(
     {
@@ -59,6 +77,7 @@ STUDIES: Mapping[str, tuple[str, Sequence[Maker]]] = MappingProxyType(
         "batch-size": ("Batch size", _SWEEP),
         "no-bottleneck": ("Without a bottleneck", (*_TRAINING, *_STEPS)),
         "switch": ("Switching the optimizer", (*_TRAINING, *_STEPS)),
+        "right-inverse": ("Which right inverse generalises", _RIGHT_INVERSES),
         "regression": ("Regression on tables", (*_TRAINING, *_STEPS)),
     }
 )

@@ -47,6 +47,19 @@ def final_r2(frame: pd.DataFrame) -> Figure:
     return _figure(frame, "test_r2", "test R2", f"On all test rows. {SPREAD}")
 
 
+def accuracy_by_setting(frame: pd.DataFrame) -> Figure:
+    """Test accuracy in the end, settings side by side, a panel for what stands before the comma in their names."""
+    known = summarize(frame).dropna(subset="test_accuracy")
+    groups = known.groupby(known["setting"].astype(str).str.split(", ").str[0], sort=False)
+    return Figure(
+        name="final-test-accuracy-by-setting",
+        title="Final test accuracy by setting",
+        caption=f"On all test rows. {SPREAD} Between settings a line only guides the eye. Runs that ended without a "
+        "finite loss are not drawn.",
+        panels=tuple(_setting_panel(str(name), group) for name, group in groups),
+    )
+
+
 def loss_by_value(frame: pd.DataFrame) -> Figure:
     """Training loss over steps, a line for each value of the swept setting."""
     return loss_by_step(_values_as_curves(frame))
@@ -109,6 +122,17 @@ def _panel(summary: pd.DataFrame, settings: Sequence[str], words: str, label: st
     found = [_curve(str(name), group, at, column, log=log) for name, group in runs.groupby("optimizer", sort=False)]
     ticks = () if numeric else tuple((float(place), _tick(setting, words)) for setting, place in at.items())
     return Panel("", words or "setting", label, log, tuple(found), log_x=numeric, ticks=ticks)
+
+
+def _setting_panel(name: str, summary: pd.DataFrame) -> Panel:
+    settings = [str(setting) for setting in summary["setting"].unique()]
+    at = dict(zip(settings, range(len(settings)), strict=True))
+    found = [
+        _curve(str(optimizer), runs, at, "test_accuracy", log=False)
+        for optimizer, runs in summary.groupby("optimizer", sort=False)
+    ]
+    ticks = tuple((float(place), setting.removeprefix(f"{name}, ")) for setting, place in at.items())
+    return Panel(name, "", "final test accuracy (%)", False, tuple(found), ticks=ticks)
 
 
 def _tick(setting: str, words: str) -> str:

@@ -10,8 +10,8 @@ from revgn.experiments.report.curves import Curve
 from revgn.experiments.report.figures import LOG_SPREAD
 from revgn.experiments.report.panels import Figure, Panel, panels
 
-THEORETICAL = "J^+ (dense)"
-"""Label of the theoretical step, which the others are compared with."""
+THEORETICAL = ("J^+ (dense)", "J^+ (tangent kernel)")
+"""Labels of the theoretical step, by the matrix that it was made from: what the others are compared with."""
 GUIDE = "slope 1"
 
 
@@ -38,7 +38,7 @@ def gap_by_learning_rate(frame: pd.DataFrame) -> Figure:
     return Figure(
         name="gap-by-learning-rate",
         title="How far right inverses part, by learning rate",
-        caption=f"Largest distance between the training loss curve of a step and that of {THEORETICAL}, relative to "
+        caption="Largest distance between the training loss curve of a step and that of J^+, relative to "
         "the loss at the start, with the exponent fitted in the logarithms. The theorem bounds it by O(lr): a slope of "
         "1, as the dotted guide has it, or more. Line: geometric mean over seeds; band: smallest to largest.",
         panels=_gap_panels(frame),
@@ -46,15 +46,19 @@ def gap_by_learning_rate(frame: pd.DataFrame) -> Figure:
 
 
 def _gap_panels(frame: pd.DataFrame) -> tuple[Panel, ...]:
-    """One panel: the settings are the learning rates."""
-    names = [str(name) for name in frame["optimizer"].unique() if name != THEORETICAL]
-    tables = {name: gaps(frame, name, THEORETICAL) for name in names}
+    """One panel for each data set: the settings are the learning rates."""
+    groups = frame.groupby("dataset", sort=False) if "dataset" in frame else [("", frame)]
+    found = [_gap_panel(str(dataset), runs) for dataset, runs in groups]
+    return tuple(panel for panel in found if panel.curves)
+
+
+def _gap_panel(title: str, frame: pd.DataFrame) -> Panel:
+    names = [str(name) for name in frame["optimizer"].unique()]
+    theoretical = next((name for name in THEORETICAL if name in names), "")
+    tables = {name: gaps(frame, name, theoretical) for name in names if name != theoretical}
     drawn = [_gap_curve(name, table) for name, table in tables.items() if (table["gap"] > 0).any()]
-    if not drawn:
-        return ()
-    title = str(frame["dataset"].iloc[0]) if "dataset" in frame else ""
-    label = f"largest relative gap to {THEORETICAL}"
-    return (Panel(title, "learning rate", label, True, (*drawn, _guide(drawn)), log_x=True),)
+    curves = (*drawn, _guide(drawn)) if drawn else ()
+    return Panel(title, "learning rate", f"largest relative gap to {theoretical}", True, curves, log_x=True)
 
 
 def _gap_curve(name: str, table: pd.DataFrame) -> Curve:

@@ -5,7 +5,7 @@ As there, each takes the metrics of the runs and returns a `Figure` with one pan
 
 import pandas as pd
 
-from revgn.experiments.report.figures import EPOCH_MEANS, LOSS_SPREAD, SPREAD
+from revgn.experiments.report.figures import EPOCH_MEANS, LOG_SPREAD, LOSS_SPREAD, SPREAD
 from revgn.experiments.report.panels import Figure, Line, loss_panels, panels, recorded
 
 WORST_R2 = -1.0
@@ -58,6 +58,17 @@ def accuracy_by_seconds(frame: pd.DataFrame) -> Figure:
             axis="seconds",
             reduction="last",
         ),
+    )
+
+
+def change_norm(frame: pd.DataFrame) -> Figure:
+    """Length of each step, relative to the parameters."""
+    return Figure(
+        name="change-norm",
+        title="Norm of the steps",
+        caption="Norm of the change of all parameters in a step, over their norm before it. "
+        f"{EPOCH_MEANS} {LOG_SPREAD}",
+        panels=panels(frame, "change_norm", "optimizer step", "relative norm of the step", log=True),
     )
 
 

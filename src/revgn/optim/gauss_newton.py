@@ -16,6 +16,7 @@ from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
 from revgn.optim.report import Report, make_report
+from revgn.optim.spring import carried, require_momentum
 from revgn.optim.trial import OptimizerTrial
 from revgn.right_inverses import Change, MoorePenrose, Reversible, RightInverse, find_right_inverse
 from revgn.solvers import Eigh, Factor, Solver
@@ -107,11 +108,8 @@ class GaussNewton(torch.optim.SGD):
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
         self.geodesic: bool | None = False
-        if spring and (not momentum or dampening or nesterov):
-            raise ValueError(
-                f"spring=True corrects momentum, and got {momentum=}, {dampening=}, {nesterov=}; give it momentum, "
-                "such as 0.9, and neither dampening nor nesterov"
-            )
+        if spring:
+            require_momentum(momentum, dampening, nesterov)
         self.spring = spring
         if isinstance(self.control, Ridge):
             if not isinstance(self.right_inverse, MoorePenrose):
@@ -124,9 +122,9 @@ class GaussNewton(torch.optim.SGD):
         super().__init__(
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
-        for name, parameter in self._named_parameters().items():
-            if parameter.dtype not in EXACT:
-                raise ValueError(f"{name} is {parameter.dtype}; Gauss-Newton needs float32 or float64: model.float()")
+        for name, p in self._named_parameters().items():
+            if p.dtype not in EXACT:
+                raise ValueError(f"{name} is {p.dtype}; Gauss-Newton needs float32 or float64: model.float()")
         self.right_inverse.check(model, [p for p in self._named_parameters().values() if p.requires_grad])
 
     def backward(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> Report:
@@ -149,14 +147,11 @@ class GaussNewton(torch.optim.SGD):
             FloatingPointError: the loss or the step is not finite. Neither parameters nor `.grad` were touched.
         """
         change, report = self._step(inputs, targets, sample_weight)
-        own = set(self._named_parameters().values())
+        own = self._written(change)
         others = [p for p in self.model.parameters() if p.requires_grad and p not in own]
         made = gradients(self.model, self.loss, others, inputs, targets, sample_weight)
-        for parameter in own:
-            moved = change.by_parameter.get(parameter)
-            parameter.grad = torch.zeros_like(parameter) if moved is None else moved
-        for parameter, gradient in made.items():
-            parameter.grad = gradient
+        for parameter, written in (own | made).items():
+            parameter.grad = written
         return report
 
     def step(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -203,9 +198,8 @@ class GaussNewton(torch.optim.SGD):
 
     def direction(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> dict[str, Tensor]:
         """The change by parameter name, as `backward` would write it, without touching `.grad`."""
-        change, _ = self._step(inputs, targets, sample_weight)
-        made = change.by_parameter
-        return {name: made[p] if p in made else torch.zeros_like(p) for name, p in self._named_parameters().items()}
+        made = self._written(self._step(inputs, targets, sample_weight)[0])
+        return {name: made[p] for name, p in self._named_parameters().items()}
 
     def called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         """The module whose outputs the loss sees, and what it is called with."""
@@ -240,16 +234,10 @@ class GaussNewton(torch.optim.SGD):
             inputs,
             targets,
             sample_weight,
-            carried=self._carried(parameters.values()) if self.spring else None,
+            carried=carried(self, parameters.values()) if self.spring else None,
             geodesic=self.geodesic,
             memory=self._memory,
         )
-
-    def _carried(self, parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
-        """What momentum will add to the change of each parameter."""
-        moment = {p: group["momentum"] for group in self.param_groups for p in group["params"]}
-        buffers = {p: self.state[p].get("momentum_buffer") for p in parameters}
-        return {p: moment[p] * buffer for p, buffer in buffers.items() if buffer is not None}
 
     def _factor(self, map: LinearMap, key: nn.Parameter) -> Factor:
         solver = self.right_inverse.default_solver(map) if self.solver is None else self.solver
@@ -257,6 +245,10 @@ class GaussNewton(torch.optim.SGD):
 
     def _memory(self, key: nn.Parameter) -> State:
         return self.state[key].setdefault("solver", {})
+
+    def _written(self, change: Change) -> dict[nn.Parameter, Tensor]:
+        made = change.by_parameter
+        return {p: made[p] if p in made else torch.zeros_like(p) for p in self._named_parameters().values()}
 
     def _warn_once(self, change: Change) -> None:
         if change.warning is not None and not self._warned and not self.control.damps:

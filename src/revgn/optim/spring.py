@@ -17,7 +17,7 @@ def require_momentum(momentum: float, dampening: float, nesterov: bool) -> None:
 
 
 def carried(optimizer: torch.optim.SGD, parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
-    """mu d: what momentum adds to the next change of each parameter that has moved before."""
+    """Mu d: what momentum adds to the next change of each parameter that has moved before."""
     momentum: dict[Any, float] = {p: group["momentum"] for group in optimizer.param_groups for p in group["params"]}
     buffers = {p: optimizer.state[p].get("momentum_buffer") for p in parameters}
     return {p: momentum[p] * buffer for p, buffer in buffers.items() if buffer is not None}

@@ -17,6 +17,7 @@ def test_without_a_name_every_benchmark_is_listed_with_its_question(capsys):
         [
             "block_weights",
             "dense",
+            "generalisation",
             "lean",
             "lm",
             "mini_batch",
@@ -24,6 +25,7 @@ def test_without_a_name_every_benchmark_is_listed_with_its_question(capsys):
             "quick",
             "right_inverses",
             "scaling",
+            "small_tables",
             "solvers",
             "step",
             "time_to_loss",

@@ -23,7 +23,7 @@ class RunningCurvature(Solver):
 
     M is renewed by the batch at hand at steps 0, 1, 2, 4, 8, ..., so that it is never older than half of what was seen,
     and then every `every` steps: older batches then count `decay` times as much as before, and the weights sum to one
-    from the first batch on. Memory: two matrices of the features' width a layer; cost: n h^2 + h^3 / 3 whenever M is
+    from the first batch on. Memory: two matrices of the features' width a layer; cost: n h^2 + h^3 whenever M is
     renewed, h^2 for each column of u at every step. Where M + lambda I is not positive definite to rounding, and for a
     damping of zero that is asked of the factor, its eigenvalues give the pseudo-inverse.
 
@@ -87,7 +87,7 @@ class RunningCurvature(Solver):
         rows = before + map.rows
         state["mean"] = mean.lerp(new, map.rows / rows)
         state["rows"] = torch.tensor(rows, dtype=torch.float64)
-        state.pop("root", None)
+        state.pop("inverse", None)
 
 
 @dataclass(eq=False)
@@ -96,7 +96,7 @@ class RunningFactor(Factor):
 
     Attributes:
         state: "mean", M, of which the lower triangle is read; "rows", how many it stands for, older ones counting less;
-            "root", the Cholesky factor for the "damping" that was asked for last.
+            "inverse", (M + lambda I)^-1 for the "damping" that was asked for last.
     """
 
     state: State
@@ -108,24 +108,21 @@ class RunningFactor(Factor):
 
     def invert(self, target: Tensor, damping: float) -> Solution:
         pulled = self.map.stack(self.map.adjoint(target / self.map.rows))
-        root = self._root(damping) if damping else None
-        if root is None:
-            rounding = len(pulled) * torch.finfo(self.map.dtype).eps
-            x = torch.linalg.pinv(self.state["mean"].double(), rtol=rounding, hermitian=True) @ pulled.double()
-        else:
-            x = torch.cholesky_solve(pulled, root)
-        return Solution(self.map.split(x.to(target.dtype)), None, self.map, target)
+        return Solution(self.map.split(self._inverse(damping) @ pulled), None, self.map, target)
 
-    def _root(self, damping: float) -> Tensor | None:
-        """The Cholesky factor of M + lambda I, made in float64 and kept in the map's dtype; None if there is none."""
+    def _inverse(self, damping: float) -> Tensor:
+        """(M + lambda I)^-1, factored in float64 and kept in the map's dtype: a product is quicker than two solves."""
         state = self.state
-        if "root" not in state or float(state["damping"]) != damping:
+        if "inverse" not in state or float(state["damping"]) != damping:
             damped = state["mean"].to(torch.float64, copy=True)
             diagonal = damped.diagonal()
             diagonal.add_(damping * diagonal.sum() / min(len(damped), float(state["rows"])))
             root, info = torch.linalg.cholesky_ex(damped)
-            if info != 0:
-                return None
-            state["root"] = root.to(self.map.dtype)
+            if damping and info == 0:
+                inverse = torch.cholesky_inverse(root.to(self.map.dtype))
+            else:
+                rounding = len(damped) * torch.finfo(self.map.dtype).eps
+                inverse = torch.linalg.pinv(damped, rtol=rounding, hermitian=True)
+            state["inverse"] = inverse.to(self.map.dtype)
             state["damping"] = torch.tensor(damping, dtype=torch.float64)
-        return state["root"]
+        return state["inverse"]

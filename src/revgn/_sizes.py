@@ -21,14 +21,17 @@ def say_bytes(amount: float) -> str:
     return f"{amount / _UNITS[unit]:.3g} {unit}"
 
 
-def require_room(amount: int, what: str) -> None:
-    """Raise MemoryError where something would take more memory than this machine has."""
+PRODUCTS = (
+    "use fewer rows, or products (Jacobian.apply and adjoint), as right_inverses.MoorePenrose(memory=...) does beyond "
+    "its limit"
+)
+
+
+def require_room(amount: int, what: str, remedy: str = PRODUCTS) -> None:
+    """Raise MemoryError, with what to do, where something would take more memory than this machine has."""
     try:
         room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not a POSIX system: torch will say it in its own words
         return
     if amount > room:
-        raise MemoryError(
-            f"{what} would take {say_bytes(amount)}, and this machine has {say_bytes(room)}; use fewer rows, or "
-            "products (Jacobian.apply and adjoint), as right_inverses.MoorePenrose(memory=...) does beyond its limit"
-        )
+        raise MemoryError(f"{what} would take {say_bytes(amount)}, and this machine has {say_bytes(room)}; {remedy}")

@@ -65,6 +65,13 @@ def test_other_features_than_before_are_refused():
         solver.factor(Features.of(normal(5, 8)), state)
 
 
+def test_a_covariance_that_no_memory_holds_is_refused_with_what_to_do():
+    model = nn.Linear(2000, 2000, dtype=torch.float64)  # (4 million)^2 entries for the whole Jacobian
+    optimizer = revgn.GaussNewton(model, MSELoss(), solver=RunningCurvature())
+    with pytest.raises(MemoryError, match=r"the covariance of 4002000 features would take 128 TB.*use narrower layers"):
+        optimizer.backward(normal(1, 2000), normal(1, 2000))
+
+
 @pytest.mark.parametrize("options", [{"decay": 1.0}, {"decay": -0.1}, {"damping": 0.0}, {"every": 0}], ids=str)
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from revgn._sizes import require_room
 from revgn.linear import LinearMap
 from revgn.linear.narrow import narrowed
 from revgn.solvers.base import Factor, Solution, Solver, State, Unfactored, WidenedFactor
@@ -35,6 +36,7 @@ class RunningCurvature(Solver):
 
     Raises:
         ValueError: decay outside of [0, 1), damping that is not positive and finite, every below 1.
+        MemoryError: M of so many features exceeds the machine's memory; raised by the step.
 
     Source: one-sided covariance as in FOOF (Benzing 2022), the A factor of K-FAC (Martens and Grosse 2015).
     """
@@ -77,6 +79,8 @@ class RunningCurvature(Solver):
         return RunningFactor(map, self, state)
 
     def _renew(self, map: LinearMap, state: State) -> None:
+        remedy = "use narrower layers, and right_inverse='adjoint', which keeps one for each layer"
+        require_room(8 * map.columns**2, f"the covariance of {map.columns} features", remedy)
         new = map.column_gram().div_(map.rows).to(map.dtype)
         if not bool(torch.isfinite(new.diagonal().sum())):  # it would stay in the mean for ever
             raise torch.linalg.LinAlgError("the features hold NaN or infinity")

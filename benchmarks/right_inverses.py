@@ -124,7 +124,7 @@ def trained(method: str, sizes: Mapping[str, Any], seed: int) -> list[Row]:
 
     def looked(step: int, report: revgn.Report | None = None) -> Row:
         accuracy = problems.accuracy(problem.model, data.test_inputs, data.test_targets)
-        return {"step": step, "loss": training_loss(problem), "accuracy": accuracy, **told(report)}
+        return {"step": step, "loss": problems.training_loss(problem), "accuracy": accuracy, **told(report)}
 
     if method == ADAM:
         step = problem.gradient(Adam(problem.model.parameters(), lr=ADAM_RATE, fused=True))
@@ -150,12 +150,6 @@ def course(step: Callable[[], revgn.Report], most: int, looked: Callable[..., Ro
         if found[-1]["loss"] <= GONE:
             break
     return found
-
-
-def training_loss(problem: Problem) -> float:
-    """On all rows."""
-    with torch.no_grad():
-        return float(problem.loss(problem.model(problem.inputs), problem.targets))
 
 
 def told(report: revgn.Report | None) -> Row:
@@ -217,7 +211,7 @@ def fit(sizes: Mapping[str, Any], seeds: Sequence[int], pairs: int) -> list[Row]
 
         def looked(count: int, report: revgn.Report | None = None, on: Problem = new) -> Row:
             accuracy = problems.accuracy(on.model, data.test_inputs, data.test_targets)
-            return {"step": count, "loss": training_loss(on), "accuracy": accuracy, **told(report)}
+            return {"step": count, "loss": problems.training_loss(on), "accuracy": accuracy, **told(report)}
 
         run = course(new.gauss_newton(**METHODS[method]), sizes["fit_steps"], looked)
         row = {"part": "fit", "setting": "-".join(map(str, widths)), "method": method}

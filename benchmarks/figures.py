@@ -232,7 +232,7 @@ def generalisation_figure(content: Content) -> Figure:
         label, colour = named[row["setting"]]
         level = 100 * row["accuracy"]
         axes.axhline(level, color=colour, linestyle="dashed", linewidth=1.5)
-        axes.annotate(label, (0.5, level), xytext=(0, 4), textcoords="offset points", ha="center")
+        axes.annotate(label, (0.8, level), xytext=(0, -4), textcoords="offset points", ha="center", va="top")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.set_xticklabels(
         [
@@ -244,6 +244,7 @@ def generalisation_figure(content: Content) -> Figure:
         ]
     )
     axes.set(xlabel="what the Gauss-Newton step makes small", ylabel="test rows classified right, %")
+    axes.margins(y=0.12)
     axes.set_title("Every point is exact Gauss-Newton, and has fitted the training rows", fontsize="medium")
     _plain(axes)
     return figure

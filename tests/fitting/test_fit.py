@@ -146,13 +146,17 @@ def test_endings():
 
 
 def test_seconds_of_the_phases_are_a_part_of_the_fits():
+    slept = []
+
     def slowly(report):
+        start = time.perf_counter()
         time.sleep(0.01)
+        slept.append(time.perf_counter() - start)
         assert all(seconds > 0 for seconds in report.seconds.values())
 
     fit = revgn.fit(Curve(), inputs=X, targets=Y, callbacks=[slowly])
     assert set(fit.phases) == {"linearize", "solve", "try"}
-    assert sum(fit.phases.values()) <= fit.seconds - 0.01 * fit.steps
+    assert sum(fit.phases.values()) <= fit.seconds - sum(slept)
     assert "solve" in str(fit)
 
 

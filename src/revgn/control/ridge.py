@@ -105,4 +105,4 @@ def strength_by(rule: str, w: Tensor, squares: Tensor) -> float:
 def gcv(residual_squares: Tensor, effective_parameters: Tensor, outputs: int) -> Tensor:
     """N ||residual||^2 / (N - 1.2 effective parameters)^2; infinite where nothing is left to tell noise by."""
     free = (outputs - COST * effective_parameters).clamp_min(0.0)
-    return outputs * residual_squares / free.square()
+    return torch.where(free > 0, outputs * residual_squares / free.square(), torch.inf)

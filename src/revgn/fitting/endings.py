@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from revgn.control.ridge import COST
+from revgn.control.ridge import gcv
 from revgn.optim import Report
 
 # What to try, by the fit's ending.
@@ -82,14 +82,14 @@ class Judge:
         return None
 
     def _has_passed_its_best(self, report: Report) -> bool:
-        """Whether the score, loss / (1 - 1.2 effective parameters / N)^2, has hardly fallen for some steps.
+        """Whether generalised cross-validation after the step has hardly fallen for some steps.
 
         Each step's ridge regression takes the tangent features as given, and the features have been fitted to the data
         by the steps before: the effective parameters grow, and in the end the error on new rows with them.
         """
         assert report.effective_parameters is not None
-        free = 1 - COST * report.effective_parameters / report.outputs.numel()
-        self._scores.append(self._losses[-1] / free**2 if free > 0 else float("inf"))
+        loss, used = torch.tensor([self._losses[-1], report.effective_parameters], dtype=torch.float64)
+        self._scores.append(float(gcv(loss, used, report.outputs.numel())))
         if self._scores[-1] == min(self._scores):
             self.best = {name: p.detach().clone() for name, p in self.parameters.items()}, report
         before = self._scores[:-SCORE_PATIENCE]

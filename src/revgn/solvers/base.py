@@ -153,7 +153,11 @@ class Factor(abc.ABC):
 
     def ridge(self, damping: float) -> float:
         """Lambda itself."""
-        return damping * self.map.squared_norm() / min(self.map.rows, self.map.columns) if damping else 0.0
+        return damping * self.map.squared_norm() / self.gram_size(self.map) if damping else 0.0
+
+    def gram_size(self, map: LinearMap) -> float:
+        """The size of the Gram matrix of such a map whose mean diagonal dampings are relative to."""
+        return min(map.rows, map.columns)
 
     def _attempt(self, target: Tensor, damping: float) -> Solution | None:
         try:
@@ -181,16 +185,15 @@ class WidenedFactor(Factor):
 
     Attributes:
         narrow, inner: the narrow map, and its factor.
-        share: the size of the Gram matrix of the narrow map by that of the wide one. Both have the same trace, so that
-            this is by how much their mean diagonals differ.
     """
 
     narrow: Narrowed
     inner: Factor
-    share: float
 
     def invert(self, target: Tensor, damping: float) -> Solution:
-        inner = self.inner.invert(target, self.share * damping)
+        # Both maps have the same trace, so that their mean diagonals differ by the sizes of their Gram matrices.
+        share = self.inner.gram_size(self.narrow.map) / self.inner.gram_size(self.map)
+        inner = self.inner.invert(target, share * damping)
         return Solution(self.narrow.widen(inner.x), inner.measured_rank, self.map, target)
 
 
@@ -233,12 +236,11 @@ class Solver(abc.ABC):
             map: A.
             state: what a solver that remembers keeps of this layer; it reads and updates the mapping.
         """
-        narrow = narrowed(map)
+        narrow = narrowed(map, any_rows=self.remembers)  # what is remembered has to fit batches of any size
         try:
             if narrow is None:
                 return self.factor_map(map, state)
-            share = min(narrow.map.rows, narrow.map.columns) / min(map.rows, map.columns)
-            return WidenedFactor(map, self, narrow, self.factor_map(narrow.map, state), share)
+            return WidenedFactor(map, self, narrow, self.factor_map(narrow.map, state))
         except torch.linalg.LinAlgError:
             return Unfactored(map, self)
 

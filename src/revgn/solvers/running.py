@@ -9,8 +9,7 @@ from torch import Tensor
 
 from revgn._sizes import require_room
 from revgn.linear import LinearMap
-from revgn.linear.narrow import narrowed
-from revgn.solvers.base import Factor, Solution, Solver, State, Unfactored, WidenedFactor
+from revgn.solvers.base import Factor, Solution, Solver, State
 
 
 @dataclass(frozen=True)
@@ -55,19 +54,6 @@ class RunningCurvature(Solver):
         if self.every < 1:
             raise ValueError(f"every must be at least 1, got {self.every}")
 
-    def factor(self, map: LinearMap, state: State | None = None) -> Factor:
-        state = {} if state is None else state
-        # Narrowed whatever the number of rows, as M has to fit the batches to come.
-        narrow = narrowed(map, any_rows=True)
-        try:
-            if narrow is None:
-                return self.factor_map(map, state)
-            inner = self.factor_map(narrow.map, state)
-        except torch.linalg.LinAlgError:
-            return Unfactored(map, self)
-        seen = float(state["rows"])
-        return WidenedFactor(map, self, narrow, inner, min(narrow.map.columns, seen) / min(map.columns, seen))
-
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
         state = {} if state is None else state
         step = int(state["step"]) + 1 if state else 0
@@ -110,6 +96,9 @@ class RunningFactor(Factor):
         """False: no batch is solved by itself."""
         return False
 
+    def gram_size(self, map: LinearMap) -> float:
+        return min(map.columns, float(self.state["rows"]))
+
     def invert(self, target: Tensor, damping: float) -> Solution:
         pulled = self.map.stack(self.map.adjoint(target / self.map.rows))
         return Solution(self.map.split(self._inverse(damping) @ pulled), None, self.map, target)
@@ -120,7 +109,7 @@ class RunningFactor(Factor):
         if "inverse" not in state or float(state["damping"]) != damping:
             damped = state["mean"].to(torch.float64, copy=True)
             diagonal = damped.diagonal()
-            diagonal.add_(damping * diagonal.sum() / min(len(damped), float(state["rows"])))
+            diagonal.add_(damping * diagonal.sum() / self.gram_size(self.map))
             root, info = torch.linalg.cholesky_ex(damped)
             if damping and info == 0:
                 inverse = torch.cholesky_inverse(root.to(self.map.dtype))

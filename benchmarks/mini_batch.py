@@ -120,10 +120,8 @@ def build(network: str, data: Data, sizes: Sizes, seed: int) -> nn.Module:
             width, problems.CLASSES, num_blocks=2, hidden_features=hidden, generator=generator
         )
         return model.to(problems.device())
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        first, second = nn.Linear(width, hidden), nn.Linear(hidden, hidden)
-        model = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(hidden, problems.CLASSES))
+    widths = (width, hidden, hidden, problems.CLASSES)
+    model = problems.mlp(widths, activation=nn.ReLU, seed=seed, dtype=torch.float32)
     return model.to(problems.device())
 
 

@@ -1,7 +1,8 @@
 """The networks, batches and methods that the benchmarks share."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,14 @@ def random_regression(
     inputs = torch.randn(rows, in_features, generator=generator, dtype=dtype)
     targets = torch.randn(rows, outputs, generator=generator, dtype=dtype)
     return on_device(model, inputs, targets, MSELoss())
+
+
+def mlp(widths: Sequence[int], *, activation: type[nn.Module], seed: int, dtype: torch.dtype) -> nn.Sequential:
+    """A plain network as torch starts it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = [nn.Linear(*pair, dtype=dtype) for pair in itertools.pairwise(widths)]
+    return nn.Sequential(*[module for layer in layers for module in (layer, activation())][:-1])
 
 
 def image_problem(

@@ -12,7 +12,6 @@
   `products` what is counted, without factorisations. Memory is the peak of the first step beyond parameters and step.
 """
 
-import itertools
 import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -182,21 +181,13 @@ def timing(times: Times, baseline: Times) -> Row:
     return {"seconds": times.median, "ratio": ratios.median, "ratio_spread": ratios.spread}
 
 
-def mlp(widths: Sequence[int], *, activation: type[nn.Module], seed: int, dtype: torch.dtype) -> nn.Sequential:
-    """A plain network as torch starts it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = [nn.Linear(*pair, dtype=dtype) for pair in itertools.pairwise(widths)]
-    return nn.Sequential(*[module for layer in layers for module in (layer, activation())][:-1])
-
-
 def fit(sizes: Mapping[str, Any], seeds: Sequence[int], pairs: int) -> list[Row]:
     """A row for each right inverse that a plain MLP has."""
     data = problems.images(sizes["rows"], seeds[0])
     widths = (data.in_features, *sizes["widths"], problems.CLASSES)
 
     def problem() -> Problem:
-        model = mlp(widths, activation=nn.ReLU, seed=seeds[0], dtype=torch.float32)
+        model = problems.mlp(widths, activation=nn.ReLU, seed=seeds[0], dtype=torch.float32)
         return problems.on_device(model, data.inputs, problems.one_hot(data.targets), MSELoss())
 
     clock = problem()
@@ -226,7 +217,7 @@ def cost_problem(sizes: Mapping[str, Any], outputs: int | None) -> Problem:
     """The MNIST network with so many outputs; None for the narrow MLP in float64."""
     if outputs is None:
         widths, rows = sizes["narrow"]["widths"], sizes["narrow"]["rows"]
-        model = mlp(widths, activation=nn.Tanh, seed=0, dtype=torch.float64)
+        model = problems.mlp(widths, activation=nn.Tanh, seed=0, dtype=torch.float64)
         return problems.random_regression(model, rows, widths[0], widths[-1], torch.float64)
     generator = torch.Generator().manual_seed(0)
     model = revgn.RevMLP(out_features=outputs, generator=generator, **sizes["mnist"])

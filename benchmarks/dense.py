@@ -27,6 +27,7 @@ import measure
 import package
 import problems
 import revgn
+import revgn_lab.data
 from figures import dense_figure
 from fresh import OutOfMemory, TimedOut
 from problems import Problem
@@ -74,7 +75,7 @@ class Method:
 
 def problem(rows: int) -> Problem:
     """The common network and batch."""
-    data = revgn.data.load("digits", rows=rows, seed=0)
+    data = revgn_lab.data.load("digits", rows=rows, seed=0)
     generator = torch.Generator().manual_seed(0)
     model = revgn.RevMLP(
         data.in_features,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from revgn.experiments.report.palette import Style, styles
+from revgn_lab.report.palette import Style, styles
 
 Content = Mapping[str, Any]
 

@@ -37,7 +37,7 @@ from epochs import Learner, Part, Point, train
 from figures import mini_batch_figure
 from mini_batch_methods import ADJOINT, DEFAULT, METHODS, OF_REVGN, OURS
 from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
-from revgn.experiments.environment import environment
+from revgn_lab.runs.environment import environment
 from spaces import Setting, draw, in_words, stated
 
 BATCH, SPLIT_SEED, TRIAL_SEED = 1024, 0, 0

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import revgn
-from revgn.data import DataError
+import revgn_lab.data
 from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss
 from revgn.nn.blocks import halves
+from revgn_lab.data import DataError
 
 CLASSES = 10
 
@@ -106,12 +107,12 @@ def image_problem(
 
 
 @functools.lru_cache(maxsize=3)
-def images(rows: int, seed: int, data: str = "fashion-mnist") -> revgn.data.Dataset:
+def images(rows: int, seed: int, data: str = "fashion-mnist") -> revgn_lab.data.Dataset:
     """A data set of images with so many training rows, or digits with 1,400 at most where it cannot be had."""
     try:
-        return revgn.data.load(data, rows=rows, seed=seed)
+        return revgn_lab.data.load(data, rows=rows, seed=seed)
     except (DataError, OSError):
-        return revgn.data.load("digits", rows=min(rows, 1400), seed=seed)
+        return revgn_lab.data.load("digits", rows=min(rows, 1400), seed=seed)
 
 
 def one_hot(classes: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from revgn._files import write_atomically
-from revgn._names import unknown_name
-from revgn.experiments.environment import environment
+from revgn.naming import unknown_name
+from revgn_lab.files import write_atomically
+from revgn_lab.runs.environment import environment
 
 Row = dict[str, Any]
 

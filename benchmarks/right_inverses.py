@@ -32,7 +32,7 @@ from problems import Problem
 from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
 from revgn.losses import MSELoss
 from revgn.solvers import Eigh
-from revgn.solvers.base import EXACT
+from revgn.solvers.solver import EXACT
 
 REVERSIBLE, ADJOINT, MOORE_PENROSE, TRUNCATED, ADAM = "reversible", "adjoint", "moore-penrose", "truncated", "Adam"
 METHODS: Mapping[str, dict[str, Any]] = {

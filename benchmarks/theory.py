@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from revgn.linear.features import TILE
 from revgn.optim import certificate as certified
-from revgn.solvers.base import PROBES
+from revgn.solvers.solver import PROBES
 
 FORWARD = 2  # products of a half-coupling: into the features and out of them
 PULL_BACK = 2  # the same for a tangent

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from revgn import Jacobian
-from revgn.linear.blocks import AffineBlock, PairTerm
 from revgn.linear.functional import Inputs
+from revgn.linear.jacobian_blocks import AffineBlock, PairTerm
 from revgn.right_inverses import MoorePenrose
 from revgn.right_inverses.moore_penrose import MoorePenroseLinearized
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import revgn
+import revgn_lab.data
 
 NETWORKS = 8
 FIRST, PLAIN, GCV = 8, 60, 15  # steps
@@ -23,7 +24,7 @@ FIRST, PLAIN, GCV = 8, 60, 15  # steps
 # 1,030 mixtures of eight columns; a fifth of them is for testing. Inputs and target come standardised by the training
 # rows. Needs the extra `revgn[data]`.
 
-data = revgn.data.load("concrete", dtype=torch.float64)
+data = revgn_lab.data.load("concrete", dtype=torch.float64)
 unit = float(data.target_scale)  # of the target, in MPa
 print(f"{len(data.inputs)} rows for training, {len(data.test_inputs)} for testing, {data.in_features} columns")
 

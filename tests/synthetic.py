@@ -8,7 +8,7 @@ OPTIMIZERS = ("GaussNewton", "Adam", "SGD")
 
 
 def metrics(*, rates=(1.0, 0.2, 0.1), seeds=(42, 43), epochs=12, batches=3):
-    """Losses that fall by exp(-rate) at every step, in the columns of `revgn.experiments.run`."""
+    """Losses that fall by exp(-rate) at every step, in the columns of `revgn_lab.runs.run`."""
     runs = [
         _run(setting, optimizer, seed, rate, epochs, 1 if setting == FULL else batches)
         for setting in (FULL, MINI)

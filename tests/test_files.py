@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from revgn._files import write_atomically
+from revgn_lab.files import write_atomically
 
 
 @pytest.mark.parametrize("content", ["Größe λ\nzwei\n", b"\x00\xff\r\n"], ids=["text", "bytes"])

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import revgn
-from revgn._names import unknown_name
+from revgn.naming import unknown_name
 
 
 def test_every_public_name_exists():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from revgn.experiments.claims.definition import load_claims
-from revgn.experiments.claims.verdicts import judge
-from revgn.experiments.report.claims_table import claims_json, number
+from revgn_lab.claims.claim import load_claims
+from revgn_lab.claims.verdicts import judge
+from revgn_lab.report.claims_table import claims_json, number
 
 RESULTS = Path(__file__).parents[1] / "results"
 CPU = RESULTS / "cpu"

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revgn import control, data, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn import control, dense, diagnostics, losses, nn, right_inverses, solvers
     from revgn.fitting.fit import fit
     from revgn.fitting.result import Fit
     from revgn.linear.jacobian import Jacobian
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from revgn.nn.mlp import RevMLP
     from revgn.optim.gauss_newton import GaussNewton
     from revgn.optim.levenberg_marquardt import LevenbergMarquardt
-    from revgn.optim.report import Report
+    from revgn.optim.step_report import Report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "RevMLP",
     "RevMixer",
     "control",
-    "data",
     "dense",
     "diagnostics",
     "fit",
@@ -44,7 +43,7 @@ _HOMES = {
     "LevenbergMarquardt": "revgn.optim.levenberg_marquardt",
     "Fit": "revgn.fitting.result",
     "Jacobian": "revgn.linear.jacobian",
-    "Report": "revgn.optim.report",
+    "Report": "revgn.optim.step_report",
     "RevConv": "revgn.nn.conv",
     "RevMLP": "revgn.nn.mlp",
     "RevMixer": "revgn.nn.mixer",
@@ -55,7 +54,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in __all__ or name in {"linear", "optim", "experiments", "estimators"}:
+    if name in __all__ or name in {"estimators", "linear", "naming", "optim"}:
         return import_module(f"revgn.{name}")
     raise AttributeError(f"module 'revgn' has no attribute {name!r}")
 

@@ -5,7 +5,7 @@ import pytest
 
 import fresh
 import problems
-import revgn
+import revgn_lab.data
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def in_process(monkeypatch):
 @pytest.fixture
 def without_fashion_mnist(monkeypatch):
     """As on a machine that has neither the files nor a network: benchmarks take digits instead."""
-    load = revgn.data.load
+    load = revgn_lab.data.load
 
     def refuse(name, **options):
         if name == "fashion-mnist":
-            raise revgn.data.DataError("no files, no network")
+            raise revgn_lab.data.DataError("no files, no network")
         return load(name, **options)
 
-    monkeypatch.setattr(revgn.data, "load", refuse)
+    monkeypatch.setattr(revgn_lab.data, "load", refuse)
     problems.images.cache_clear()
     yield
     problems.images.cache_clear()

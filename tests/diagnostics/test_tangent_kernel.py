@@ -12,7 +12,7 @@ from hypothesis import given, settings
 import oracles
 from networks import architectures, normal, rev_mlp
 from revgn.diagnostics import Estimate, ntk, ntk_similarity, tangent_kernel
-from revgn.linear import blocks
+from revgn.linear import jacobian_blocks
 
 INPUTS = normal(6, 5)
 
@@ -166,7 +166,7 @@ def test_what_does_not_fit_at_once_is_taken_in_turns_with_the_same_result(networ
     whole = ntk(network, INPUTS)
     size = sum(p.numel() for p in network.parameters())
     for entries in (1, 4 * size + 1):
-        monkeypatch.setattr(blocks, "ENTRIES", entries)
+        monkeypatch.setattr(jacobian_blocks, "ENTRIES", entries)
         torch.testing.assert_close(ntk(network, INPUTS), whole)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from networks import normal
-from revgn.diagnostics.undisturbed import undisturbed
+from revgn.diagnostics.side_effects import undisturbed
 
 CPU = torch.device("cpu")
 

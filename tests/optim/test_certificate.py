@@ -16,6 +16,7 @@ from torch.nn.utils import parametrizations, prune
 
 import oracles
 import revgn
+import revgn_lab.data
 from networks import ACTIVATIONS, normal, rev_mlp
 from revgn.losses import MSELoss
 from revgn.nn import Coupling, Features, ReversibleBlock, ReversibleNetwork
@@ -112,7 +113,7 @@ def test_large_weights_are_never_told_exact_where_they_are_not(activation, case)
 
 def test_training_on_digits_to_the_end_is_never_told_exact_where_it_is_not():
     pytest.importorskip("sklearn", reason="digits come with scikit-learn")
-    digits = revgn.data.load("digits", rows=256)
+    digits = revgn_lab.data.load("digits", rows=256)
     targets = nn.functional.one_hot(digits.targets, 10).float()
     network = revgn.RevMLP(64, 10, num_blocks=2, hidden_features=400, generator=torch.Generator().manual_seed(1))
     optimizer = revgn.GaussNewton(network, MSELoss())

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import revgn
+import revgn_lab.data
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 
 
 @pytest.mark.parametrize("seed", [42, 43, 44])
 def test_newton_steps_stay_exact_down_to_rounding(seed):
-    digits = revgn.data.load("digits", rows=1024)
+    digits = revgn_lab.data.load("digits", rows=1024)
     targets = torch.nn.functional.one_hot(digits.targets, 10).float()
     generator = torch.Generator().manual_seed(seed)
     network = revgn.RevMLP(64, 10, num_blocks=2, hidden_features=2000, state_features=128, generator=generator)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import revgn
-from revgn.data.files import SYSTEM_ROOT
+import revgn_lab.data
+from revgn_lab.data.files import SYSTEM_ROOT
 
 ROWS = 1024
 
@@ -19,7 +20,7 @@ pytestmark = [
 
 
 def test_six_default_steps_fit_a_thousand_images_to_1e_minus_9():
-    images = revgn.data.load("fashion-mnist", rows=ROWS, seed=42)
+    images = revgn_lab.data.load("fashion-mnist", rows=ROWS, seed=42)
     targets = torch.nn.functional.one_hot(images.targets, 10).float()
     generator = torch.Generator().manual_seed(42)
     network = revgn.RevMLP(784, 10, num_blocks=2, hidden_features=8000, generator=generator)
@@ -35,7 +36,7 @@ def test_six_default_steps_fit_a_thousand_images_to_1e_minus_9():
 
 
 def test_the_right_inverse_decides_how_well_an_exact_step_generalises():
-    data = revgn.data.load("fashion-mnist")
+    data = revgn_lab.data.load("fashion-mnist")
     inputs, targets = data.inputs[:ROWS], torch.nn.functional.one_hot(data.targets[:ROWS], 10).float()
     accuracies, losses = {}, {}
     for right_inverse, steps in (("reversible", 6), ("moore-penrose", 4)):

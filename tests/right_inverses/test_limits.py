@@ -33,7 +33,7 @@ def step(model, right_inverse, loss=None, targets=TARGETS, inputs=INPUTS, **opti
 
 @pytest.mark.parametrize("make", [lambda: mlp(30), lambda: rev_mlp(5, 3)], ids=["mlp", "rev mlp"])
 def test_a_kernel_that_does_not_fit_is_solved_by_conjugate_gradients_to_the_same_step(make, caplog):
-    from revgn.solvers.base import say_once
+    from revgn.solvers.solver import say_once
 
     say_once.cache_clear()
     direct, _ = step(make(), MoorePenrose())

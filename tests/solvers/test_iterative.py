@@ -37,7 +37,7 @@ def test_cg_takes_about_as_many_iterations_as_blocks_of_columns_fill_the_rows(mo
 
 
 def test_cg_that_runs_out_of_iterations_says_so_and_reports_its_defect(caplog):
-    from revgn.solvers.base import say_once
+    from revgn.solvers.solver import say_once
 
     say_once.cache_clear()
     solution = CG(max_iterations=2)(spectrum(DECAYING), normal(60, 2, seed=1))

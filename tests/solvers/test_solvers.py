@@ -215,7 +215,7 @@ class TestLadder:
 
     @pytest.fixture
     def fresh_log(self):
-        from revgn.solvers.base import say_once
+        from revgn.solvers.solver import say_once
 
         say_once.cache_clear()
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from revgn.control.base import Attempt, Control, Memory, Trial
+from revgn.control.control import Attempt, Control, Memory, Trial
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from revgn.control.base import Attempt, Control, Memory, Trial, require
+from revgn.control.control import Attempt, Control, Memory, Trial, require
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from revgn._names import unknown_name
-from revgn.control.base import Attempt, Control, Memory, Trial, require
+from revgn.control.control import Attempt, Control, Memory, Trial, require
+from revgn.naming import unknown_name
 
 RULES = ("gcv", "evidence")
 # Strengths that are compared, relative to the largest eigenvalue of the kernel.

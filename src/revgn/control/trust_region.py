@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from revgn.control.base import Attempt, Control, Memory, Trial, require
+from revgn.control.control import Attempt, Control, Memory, Trial, require
 
 
 @dataclass(frozen=True)

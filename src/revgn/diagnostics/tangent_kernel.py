@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from revgn.diagnostics.undisturbed import undisturbed
+from revgn.diagnostics.side_effects import undisturbed
 from revgn.linear import Inputs, Jacobian
 from revgn.linear.functional import call
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from revgn._names import unknown_name
+from revgn.naming import unknown_name
 
 
 @dataclass(frozen=True)

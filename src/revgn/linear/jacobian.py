@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from revgn._sizes import require_room
 from revgn.linear import functional
-from revgn.linear.blocks import ALL_ROWS, Block, GradientBlock, add_pair_terms
 from revgn.linear.functional import Change, Inputs, full_precision, plain_kernels
+from revgn.linear.jacobian_blocks import ALL_ROWS, Block, GradientBlock, add_pair_terms
 from revgn.linear.plan import PROBED, make_plan
 from revgn.linear.recording import Call, blocks, record
 from revgn.linear.refusals import refuse_difference

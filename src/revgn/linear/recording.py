@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from revgn.linear.blocks import ALL_ROWS, AffineBlock, Block, GradientBlock
 from revgn.linear.features import joined
 from revgn.linear.functional import Inputs, call, plain_kernels
+from revgn.linear.jacobian_blocks import ALL_ROWS, AffineBlock, Block, GradientBlock
 from revgn.linear.layers import Affine, Use, is_known, layer_uses
 
 

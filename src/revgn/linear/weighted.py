@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from revgn.linear.blocks import ALL_ROWS
 from revgn.linear.functional import by_parameter
 from revgn.linear.jacobian import Jacobian
+from revgn.linear.jacobian_blocks import ALL_ROWS
 from revgn.linear.map import LinearMap, SameDomain, Vector
 
 # Rows of the batch on which J Delta is compared with K v.

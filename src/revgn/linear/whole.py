@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from revgn._sizes import require_room
-from revgn.linear.blocks import Block, GradientBlock
 from revgn.linear.functional import Whole, call, full_precision, jvp, plain_kernels, pull_back
 from revgn.linear.jacobian import Jacobian, check_parameters
+from revgn.linear.jacobian_blocks import Block, GradientBlock
 
 
 class WholeJacobian(Jacobian):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from revgn._names import unknown_name
-from revgn.losses.base import GaussNewtonLoss, identities, weighed
 from revgn.losses.checks import require_damping, require_like
+from revgn.losses.loss import GaussNewtonLoss, identities, weighed
+from revgn.naming import unknown_name
 
 
 class CrossEntropyLoss(GaussNewtonLoss):

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from revgn.losses.base import GaussNewtonLoss, weighed
 from revgn.losses.checks import require_damping, require_like
+from revgn.losses.loss import GaussNewtonLoss, weighed
 
 
 class DiagonalLoss(GaussNewtonLoss):

@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from revgn._names import unknown_name
-from revgn.losses.base import GaussNewtonLoss, identities
+from revgn.losses.loss import GaussNewtonLoss, identities
 from revgn.losses.squared import MSELoss
+from revgn.naming import unknown_name
 
 # Functions of the scaled squared residual s >= 0: rho(s) and rho'(s), each of the shape of s. All are concave with
 # rho(0) = 0 and rho'(0) = 1, so that small residuals count by their square.

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from revgn.losses.base import GaussNewtonLoss
 from revgn.losses.checks import require_like
+from revgn.losses.loss import GaussNewtonLoss
 
 
 class MSELoss(GaussNewtonLoss):

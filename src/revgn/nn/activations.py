@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from revgn._names import unknown_name
+from revgn.naming import unknown_name
 
 Jvp = Callable[[Tensor], Tensor]
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from revgn.nn.blocks import ReversibleBlock
 from revgn.nn.couplings import Coupling
-from revgn.nn.features import RandomFeatures
 from revgn.nn.images import ImageShape, Patches
 from revgn.nn.network import ReversibleNetwork
+from revgn.nn.random_features import RandomFeatures
 from revgn.nn.shared import SharedFeatures, Windows
 
 
@@ -31,7 +31,7 @@ class RevConv(ReversibleNetwork):
 
     Args:
         image_shape: channels, height and width. Inputs are flattened images, (n, channels * height * width), as those
-            of `revgn.data`; the state is as wide.
+            of `revgn_lab.data`; the state is as wide.
         out_features: number of outputs, d_out.
         patch_size: side of the patches, which fill the image; channels * patch_size^2 must be even.
         num_blocks: L, of convolutions.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from revgn import linear
 from revgn.linear.features import joined
-from revgn.nn.features import Features, RandomFeatures
+from revgn.nn.random_features import Features, RandomFeatures
 
 
 @dataclass(frozen=True, eq=False)

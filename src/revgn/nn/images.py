@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from revgn.nn.fixed import Permutation
+from revgn.nn.fixed_maps import Permutation
 
 ImageShape = tuple[int, int, int]
 """Channels, height and width of an image."""

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from revgn.nn.blocks import ReversibleBlock
 from revgn.nn.couplings import Coupling
-from revgn.nn.features import RandomFeatures
 from revgn.nn.network import ReversibleNetwork
+from revgn.nn.random_features import RandomFeatures
 
 
 class RevMLP(ReversibleNetwork):

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from revgn.linear import Product
 from revgn.nn.activations import Jvp
-from revgn.nn.features import Features
+from revgn.nn.random_features import Features
 
 
 class Layout(abc.ABC):

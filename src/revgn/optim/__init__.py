@@ -2,4 +2,4 @@
 
 from revgn.optim.gauss_newton import GaussNewton as GaussNewton
 from revgn.optim.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
-from revgn.optim.report import Report as Report
+from revgn.optim.step_report import Report as Report

@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_map
 
 from revgn.linear.functional import Change, Inputs, jvp, take
 from revgn.linear.refusals import jittered, refuse_difference
-from revgn.right_inverses.base import relative_defect
+from revgn.right_inverses.right_inverse import relative_defect
 
 # Rows on which larger batches are certified: with those that are looked at twice 32. Of 1024 rows that is a thirtieth
 # of a JVP, some 4 % of a step.

@@ -15,12 +15,12 @@ from revgn.losses.checks import without_zero_weights
 from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
-from revgn.optim.report import Report, make_report
 from revgn.optim.spring import carried, require_momentum
+from revgn.optim.step_report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
 from revgn.right_inverses import Change, MoorePenrose, Reversible, RightInverse, find_right_inverse
 from revgn.solvers import Eigh, Factor, Solver
-from revgn.solvers.base import EXACT, State
+from revgn.solvers.solver import EXACT, State
 
 
 class GaussNewton(torch.optim.SGD):

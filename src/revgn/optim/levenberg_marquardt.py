@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from revgn._names import unknown_name
 from revgn.control import Control, Ridge, TrustRegion
 from revgn.control.ridge import RULES
 from revgn.linear import Inputs, Whole
 from revgn.losses import GaussNewtonLoss, MSELoss
+from revgn.naming import unknown_name
 from revgn.optim.gauss_newton import GaussNewton
 from revgn.optim.linearization import Linearization
 from revgn.optim.residuals import ResidualModule, Residuals

@@ -13,13 +13,13 @@ from torch.utils._pytree import tree_leaves
 from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import call, jvp, plain_kernels, swapped
 from revgn.losses import GaussNewtonLoss
-from revgn.losses.base import relative
+from revgn.losses.loss import relative
 from revgn.optim.certificate import Certificate, certify
 from revgn.right_inverses import Change, Equation, RightInverse
-from revgn.right_inverses.base import FactorOf
 from revgn.right_inverses.moore_penrose import MoorePenroseLinearized
+from revgn.right_inverses.right_inverse import FactorOf
 from revgn.solvers import Factor, Solution
-from revgn.solvers.base import EXACT, State
+from revgn.solvers.solver import EXACT, State
 
 # The most that twice the acceleration may be, relative to the step.
 SMALL_BEND = 0.75

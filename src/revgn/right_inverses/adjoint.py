@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from revgn.linear import Inputs, Jacobian
-from revgn.linear.blocks import AffineBlock, Block
-from revgn.right_inverses.base import (
+from revgn.linear.jacobian_blocks import AffineBlock, Block
+from revgn.right_inverses.right_inverse import (
     Change,
     Equation,
     FactorOf,
@@ -22,7 +22,7 @@ from revgn.right_inverses.base import (
     weighed,
 )
 from revgn.solvers import Factor, Solution
-from revgn.solvers.base import ENOUGH
+from revgn.solvers.solver import ENOUGH
 
 # Passes that take up what rounding left of r; each costs two products a layer, and the first does nearly all.
 REFINEMENTS = 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from revgn._names import unknown_name
 from revgn.linear.layers import own
+from revgn.naming import unknown_name
 from revgn.nn import ReversibleBlock, ReversibleNetwork
 
 NAMES = ("exact", "last", "uniform", "sum")

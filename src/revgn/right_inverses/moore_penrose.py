@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from revgn._sizes import parse_bytes
 from revgn.linear import Inputs, Jacobian, LinearMap, ScaledColumns, Weighted, Whole, WholeJacobian
-from revgn.right_inverses.base import (
+from revgn.right_inverses.right_inverse import (
     Change,
     Equation,
     FactorOf,
@@ -20,10 +20,10 @@ from revgn.right_inverses.base import (
     relative_defect,
 )
 from revgn.solvers import QR, Cholesky, Factor, Solver
-from revgn.solvers.base import State
 from revgn.solvers.cholesky import LARGE
 from revgn.solvers.eigenvalues import EighFactor
 from revgn.solvers.kernel_cg import KernelCG
+from revgn.solvers.solver import State
 
 
 @dataclass(frozen=True)

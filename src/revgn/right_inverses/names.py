@@ -4,12 +4,12 @@ from typing import Any
 
 from torch import nn
 
-from revgn._names import unknown_name
+from revgn.naming import unknown_name
 from revgn.nn import ReversibleNetwork
 from revgn.right_inverses.adjoint import Adjoint
-from revgn.right_inverses.base import RightInverse
 from revgn.right_inverses.moore_penrose import MoorePenrose
 from revgn.right_inverses.reversible import Reversible
+from revgn.right_inverses.right_inverse import RightInverse
 
 _NAMES = {"reversible": Reversible, "adjoint": Adjoint, "moore-penrose": MoorePenrose}
 

@@ -11,7 +11,8 @@ from revgn.linear import Inputs
 from revgn.linear.layers import own
 from revgn.nn import Coupling, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
-from revgn.right_inverses.base import (
+from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, trainable_blocks, uniform
+from revgn.right_inverses.right_inverse import (
     Change,
     Equation,
     FactorOf,
@@ -22,7 +23,6 @@ from revgn.right_inverses.base import (
     solve,
     weighed,
 )
-from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, trainable_blocks, uniform
 from revgn.solvers import Solution
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from revgn.linear import LinearMap
-from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance, say_once
+from revgn.solvers.solver import ENOUGH, Factor, Solution, Solver, State, require_tolerance, say_once
 
 
 @dataclass(frozen=True)

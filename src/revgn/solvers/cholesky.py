@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from revgn.linear import LinearMap
-from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, require_tolerance, say_once
 from revgn.solvers.eigenvalues import Eigh
 from revgn.solvers.gram import image_by_gram, through_gram
+from revgn.solvers.solver import ENOUGH, Factor, Solution, Solver, State, require_tolerance, say_once
 
 # Rows from which the factorisation of a float32 map dominates all else: n^3 / 3 beside n^2 h.
 LARGE = 4096

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from revgn.linear import LinearMap
-from revgn.solvers.base import Factor, Solution, Solver, State, require_tolerance, say_once
 from revgn.solvers.gram import through_gram
 from revgn.solvers.orthogonal import SVD
+from revgn.solvers.solver import Factor, Solution, Solver, State, require_tolerance, say_once
 
 # Directions of the first attempt to find the rank; every further one doubles them.
 FIRST = 64

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from revgn._sizes import say_bytes
 from revgn.linear import LinearMap, Weighted
-from revgn.solvers.base import ENOUGH, Factor, Solution, Solver, State, say_once
 from revgn.solvers.cholesky import Cholesky
 from revgn.solvers.gram import image_by_gram, symmetric_product
+from revgn.solvers.solver import ENOUGH, Factor, Solution, Solver, State, say_once
 
 # Beginnings anew from the true residual.
 RESTARTS = 2

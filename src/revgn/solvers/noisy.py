@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from revgn.linear import LinearMap
-from revgn.solvers.base import Factor, Solution, Solver, State, require_tolerance
 from revgn.solvers.cholesky import Cholesky
+from revgn.solvers.solver import Factor, Solution, Solver, State, require_tolerance
 
 
 @dataclass(frozen=True)

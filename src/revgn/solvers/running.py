@@ -9,7 +9,7 @@ from torch import Tensor
 
 from revgn._sizes import require_room
 from revgn.linear import LinearMap
-from revgn.solvers.base import Factor, Solution, Solver, State
+from revgn.solvers.solver import Factor, Solution, Solver, State
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,141 @@
+"""Raw training and test parts with their statistics, and how they become a `Dataset`."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from revgn_lab.data.dataset import Dataset
+from revgn_lab.data.errors import DataError
+from revgn_lab.data.splits import subset
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a source has read. Statistics are those of the whole training part, whatever subset of it is used later.
+
+    Args:
+        inputs: (n, d) as in the file: bytes for images, float64 for tables.
+        targets: (n,) int64 classes, or (n, k) float64.
+        test_inputs: (m, d).
+        test_targets: (m,) or (m, k).
+        mean: (d,) float64, taken from the inputs.
+        scale: (d,) float64, what the inputs are then divided by.
+        classes: names of the classes; empty for regression.
+        target_mean: (k,) float64, for regression.
+        target_scale: (k,) float64, for regression.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    test_inputs: Tensor
+    test_targets: Tensor
+    mean: Tensor
+    scale: Tensor
+    classes: tuple[str, ...] = ()
+    target_mean: Tensor | None = None
+    target_scale: Tensor | None = None
+
+    def dataset(self, name: str, *, rows: int | None, seed: int, dtype: torch.dtype) -> Dataset:
+        """The standardised `Dataset`, with `rows` of the training part drawn by `seed`, floats in `dtype`.
+
+        Raises:
+            DataError: more rows than there are, or a dtype that is not floating point.
+        """
+        if not dtype.is_floating_point:
+            raise DataError(f"dtype must be a floating point type such as torch.float32, got {dtype}")
+        chosen = subset(len(self.inputs), rows, seed, name)
+
+        def target_values(targets: Tensor) -> Tensor:
+            if self.target_mean is None or self.target_scale is None:
+                return targets
+            return standardise(targets, self.target_mean, self.target_scale, dtype)
+
+        return Dataset(
+            name=name,
+            inputs=standardise(self.inputs[chosen], self.mean, self.scale, dtype),
+            targets=target_values(self.targets[chosen]),
+            test_inputs=standardise(self.test_inputs, self.mean, self.scale, dtype),
+            test_targets=target_values(self.test_targets),
+            num_classes=len(self.classes) or None,
+            classes=self.classes,
+            target_mean=None if self.target_mean is None else self.target_mean.to(dtype),
+            target_scale=None if self.target_scale is None else self.target_scale.to(dtype),
+        )
+
+
+def standardise(values: Tensor, mean: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """(values - mean) / scale, in `dtype`.
+
+    Done in the wider of the two types: a float64 column such as a time stamp loses everything if it is rounded to
+    float32 before its mean is taken off.
+    """
+    wide = torch.promote_types(values.dtype, dtype)
+    return torch.sub(values.to(wide), mean.to(wide)).div_(scale.to(wide)).to(dtype)
+
+
+def column_statistics(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column of (n, p) float64; the scale of a constant column is 1.
+
+    Constancy is decided by the values: rounding makes the standard deviation of equal numbers tiny, not zero.
+    """
+    scale = columns.std(dim=0, correction=0)
+    constant = columns.amax(dim=0) == columns.amin(dim=0)
+    return columns.mean(dim=0), torch.where(constant, torch.ones_like(scale), scale)
+
+
+def image_parts(
+    pixels: Tensor, labels: Tensor, test_pixels: Tensor, test_labels: Tensor, *, classes: tuple[str, ...]
+) -> Parts:
+    """Parts of a set of images, with one mean and one standard deviation per channel, as is the custom for these sets.
+
+    Args:
+        pixels: (n, channels, p) bytes.
+        labels: (n,) int64.
+        test_pixels: (m, channels, p) bytes.
+        test_labels: (m,) int64.
+        classes: names of the classes.
+    """
+    statistics = [byte_statistics(channel) for channel in pixels.unbind(dim=1)]
+    width = pixels.shape[2]
+    return Parts(
+        inputs=pixels.flatten(start_dim=1),
+        targets=labels,
+        test_inputs=test_pixels.flatten(start_dim=1),
+        test_targets=test_labels,
+        mean=torch.stack([mean for mean, _ in statistics]).repeat_interleave(width),
+        scale=torch.stack([scale for _, scale in statistics]).repeat_interleave(width),
+        classes=classes,
+    )
+
+
+def regression_parts(inputs: Tensor, targets: Tensor, test_inputs: Tensor, test_targets: Tensor) -> Parts:
+    """Parts of a regression table, inputs and targets with the statistics of their columns.
+
+    Args:
+        inputs: (n, d) float64.
+        targets: (n, k) float64.
+        test_inputs: (m, d) float64.
+        test_targets: (m, k) float64.
+    """
+    mean, scale = column_statistics(inputs)
+    target_mean, target_scale = column_statistics(targets)
+    return Parts(
+        inputs=inputs,
+        targets=targets,
+        test_inputs=test_inputs,
+        test_targets=test_targets,
+        mean=mean,
+        scale=scale,
+        target_mean=target_mean,
+        target_scale=target_scale,
+    )
+
+
+def byte_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of bytes, exact, from how often each of the 256 values occurs; 1 if all are equal."""
+    counts = torch.bincount(values.flatten(), minlength=256).double()
+    levels = torch.arange(256, dtype=torch.float64, device="cpu")
+    mean = (counts @ levels) / counts.sum()
+    variance = (counts @ (levels - mean).square()) / counts.sum()
+    return mean, torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))

@@ -1,0 +1,125 @@
+"""From a configuration to the objects that are trained."""
+
+import functools
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import revgn_lab.data
+from revgn import GaussNewton
+from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss, PoissonNLLLoss, Robust
+from revgn_lab.data import Dataset
+from revgn_lab.errors import ConfigError
+from revgn_lab.runs.training_module import Switch, TrainingModule
+from revgn_lab.settings.config import Part, RunConfig
+from revgn_lab.settings.kinds import CONTROL, KINDS, LOSS, MODEL, OPTIMIZER, SCHEDULER, SOLVER
+
+_OF_QUANTITIES = (MSELoss, PoissonNLLLoss, Robust)
+
+
+def build_data(config: RunConfig) -> Dataset:
+    """The data set, its targets in the form that the loss takes.
+
+    Raises:
+        DataError: it cannot be had as asked.
+        ConfigError: the loss has no use for its targets.
+    """
+    dataset = _load(tuple(sorted(config.data.items())), config.training.dtype)
+    if dataset.num_classes is None and not issubclass(LOSS.find(config.loss.class_path), _OF_QUANTITIES):
+        raise ConfigError(f"{dataset.name} has quantities, not classes, as targets; use --loss MSELoss")
+    return dataset
+
+
+def loss_targets(targets: Tensor, classes: int | None, *, loss: GaussNewtonLoss, dtype: torch.dtype) -> Tensor:
+    """Targets as the loss takes them: class indices for cross-entropy, one-hot vectors for any other loss."""
+    return targets if isinstance(loss, CrossEntropyLoss) else target_rows(targets, classes, dtype=dtype)
+
+
+def target_rows(targets: Tensor, classes: int | None, *, dtype: torch.dtype) -> Tensor:
+    """Targets as rows of numbers, (n, d_out): one-hot for classes, quantities as they are."""
+    return targets if classes is None else nn.functional.one_hot(targets, classes).to(dtype)
+
+
+def build_loss(config: RunConfig) -> GaussNewtonLoss:
+    """The loss."""
+    return _build("loss", config.loss)
+
+
+def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> TrainingModule:
+    """The network with its optimizers and schedulers, ready to train; all weights decided by the seed.
+
+    Raises:
+        ConfigError: arguments that do not go together.
+    """
+    try:
+        model = _model(config, dataset)
+        first = _optimizers(config.optimizer, model, loss, solver=config.solver, control=config.control)
+        second = _optimizers(config.second_optimizer, model, loss) if config.second_optimizer else []
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    return TrainingModule(
+        model,
+        loss,
+        [*first, *second],
+        _schedulers(config.scheduler, [*first, *second]),
+        switch=Switch(config.training.switch_after, len(first)) if config.training.switch_after else None,
+        classes=dataset.num_classes,
+        schedule_by=config.training.schedule_by,
+        loss_after_step=config.training.loss_after_step,
+        controlled=config.control is not None,
+        exactness="exactness" in config.training.diagnostics,
+    )
+
+
+@functools.lru_cache(maxsize=1)  # the runs of a grid that share their data come one after another
+def _load(arguments: tuple[tuple[str, Any], ...], dtype: str) -> Dataset:
+    return revgn_lab.data.load(**dict(arguments), dtype=getattr(torch, dtype))
+
+
+def _build(name: str, part: Part, *arguments: Any, **provided: Any) -> Any:
+    try:
+        return KINDS[name].find(part.class_path)(*arguments, **provided, **part.init_args)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} {part.class_path}: {error}") from error
+
+
+def _model(config: RunConfig, dataset: Dataset) -> nn.Module:
+    """The network, of the data's sizes and dtype; arguments that its class does not take are left out."""
+    given = {
+        "in_features": dataset.in_features,
+        "out_features": dataset.out_features,
+        "generator": torch.Generator().manual_seed(config.training.seed),
+        "dtype": dataset.inputs.dtype,
+    }
+    takes = signature(MODEL.find(config.model.class_path)).parameters
+    with torch.random.fork_rng(devices=[]):  # torch's own initialisation takes no generator
+        torch.manual_seed(config.training.seed)
+        model = _build(MODEL.name, config.model, **{name: value for name, value in given.items() if name in takes})
+    return model.to(dataset.inputs.dtype)
+
+
+def _optimizers(
+    part: Part, model: nn.Module, loss: GaussNewtonLoss, *, solver: Part | None = None, control: Part | None = None
+) -> list[Optimizer]:
+    """The optimizer, and a second one for parameters that it does not take."""
+    kind = OPTIMIZER.find(part.class_path)
+    if issubclass(kind, GaussNewton):
+        named = {"solver": (SOLVER.name, solver), "control": (CONTROL.name, control)}
+        chosen = {key: _build(name, each) for key, (name, each) in named.items() if each}
+        return [_build("optimizer", part, model, loss, **chosen)]
+    if not issubclass(kind, torch.optim.Muon):
+        return [_build("optimizer", part, model.parameters())]
+    # Muon orthogonalises matrices; its authors leave all else to AdamW.
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim != 2]
+    shared = {name: value for name, value in part.init_args.items() if name in ("lr", "weight_decay")}
+    return [_build("optimizer", part, matrices), *([torch.optim.AdamW(others, **shared)] if others else [])]
+
+
+def _schedulers(part: Part | None, optimizers: Sequence[Optimizer]) -> list[LRScheduler]:
+    return [_build(SCHEDULER.name, part, optimizer) for optimizer in optimizers] if part else []

@@ -1,0 +1,173 @@
+"""One run: from a configuration to a folder with its metrics, its checkpoint and its results."""
+
+import json
+import logging
+import math
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from tqdm import tqdm
+
+from revgn_lab.diagnosis import diagnoses, write_representations
+from revgn_lab.errors import RunError
+from revgn_lab.files import write_atomically
+from revgn_lab.runs.batches import batches
+from revgn_lab.runs.build import build_data, build_loss, build_module, loss_targets, target_rows
+from revgn_lab.runs.callbacks import Evaluation, RunProgress, SaveEpochs
+from revgn_lab.runs.checkpoints import AtomicCheckpointIO, read_checkpoint
+from revgn_lab.runs.environment import environment
+from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, RESULTS, TENSORBOARD, State, claim
+from revgn_lab.runs.interrupts import StopBetweenSteps
+from revgn_lab.runs.metrics_table import MetricsTable
+from revgn_lab.settings.config import RunConfig
+
+
+def run(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: "bool | tqdm[Any]" = True,
+) -> pd.DataFrame:
+    """Train to the end, and return the metrics: one row a step, with the columns described in `table.COLUMNS`.
+
+    The folder then holds config.yaml, metrics.csv, checkpoint.ckpt, tensorboard/ and results.json, and for the
+    diagnostics `cka` also representations.npz: the states of the probe rows after each block or layer, at the end.
+
+    Args:
+        config: all settings.
+        folder: of this run alone.
+        resume: go on from the last checkpoint in the folder, to the very end that an unbroken run reaches; where there
+            is none yet, start; where the run is complete, return what it found.
+        overwrite: start over, replacing what the folder holds of a run.
+        progress: whether to show a bar; or a bar that counts the steps of several runs.
+
+    Raises:
+        DataError, ConfigError, RunError: data, settings, folder or checkpoint are not what they should be.
+        FloatingPointError: the training diverged.
+        OSError: the folder cannot be written.
+    """
+    training = config.training
+    dataset, loss = build_data(config), build_loss(config)
+    module = build_module(config, dataset, loss)
+    device = _device(training.device)
+
+    def targets(of: Tensor) -> Tensor:
+        return loss_targets(of, dataset.num_classes, loss=loss, dtype=dataset.inputs.dtype).to(device)
+
+    loader = batches(
+        dataset.inputs.to(device),
+        targets(dataset.targets),
+        training.batch_size,
+        seed=training.seed,
+        drop_last=training.drop_last,
+    )
+    table = MetricsTable(folder / METRICS)
+    evaluation = Evaluation(
+        dataset.test_inputs.to(device), targets(dataset.test_targets), every=training.evaluate_every
+    )
+    probe = evaluation.inputs[: training.probe_rows]
+    rows = target_rows(dataset.test_targets[: len(probe)], dataset.num_classes, dtype=probe.dtype)
+    diagnosis = diagnoses(training, module.model, probe, rows)
+    state = claim(folder, config, resume=resume, overwrite=overwrite)
+    if state is State.COMPLETE:
+        return pd.read_csv(folder / METRICS)
+    checkpoint = folder / CHECKPOINT if (folder / CHECKPOINT).is_file() else None
+    # Its notes on hardware and on other products, which the output of this package has no room for.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    stop = StopBetweenSteps()
+    with _bar(progress, training.epochs * len(loader), folder.name) as bar, stop.listening():
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            max_epochs=training.epochs,
+            callbacks=[
+                stop,
+                evaluation,
+                *diagnosis,
+                table,
+                SaveEpochs(table, every=training.checkpoint_every),
+                RunProgress(bar),
+            ],
+            logger=[table, _tensorboard(folder, checkpoint)],
+            plugins=[AtomicCheckpointIO()],
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            default_root_dir=folder,
+        )
+        _fit(trainer, module, loader, checkpoint)
+    if "cka" in training.diagnostics:
+        write_representations(folder / REPRESENTATIONS, module.model, probe)
+    last = {name: value if math.isfinite(value) else None for name, value in table.rows[module.steps].items()}
+    final = {**last, "steps": module.steps, "rows": len(dataset.inputs)}
+    write_atomically(folder / RESULTS, json.dumps({"final": final, "environment": environment()}, indent=2) + "\n")
+    return table.frame()
+
+
+def count_steps(config: RunConfig) -> int:
+    """Steps that a whole run takes, for a bar over several."""
+    dataset, training = build_data(config), config.training
+    loader = batches(
+        dataset.inputs, dataset.targets, training.batch_size, seed=training.seed, drop_last=training.drop_last
+    )
+    return training.epochs * len(loader)
+
+
+def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Any, checkpoint: Path | None) -> None:
+    try:
+        with warnings.catch_warnings(), _reporting_once():
+            # Workers only cost where the data lie in memory; the other is between Lightning and torch.
+            warnings.filterwarnings("ignore", ".*does not have many workers")
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            trainer.fit(module, loader, ckpt_path=checkpoint)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        raise KeyboardInterrupt from None  # which Lightning has turned into exit code 1
+
+
+@contextmanager
+def _reporting_once() -> Generator[None]:
+    """Keep TensorBoard's writing thread from printing a traceback of what it also raises in this one: a full disk."""
+    default = threading.excepthook
+
+    def report(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            default(arguments)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = default
+
+
+def _bar(progress: "bool | tqdm[Any]", steps: int, name: str) -> "AbstractContextManager[tqdm[Any]]":
+    """The bar to count on. One that several runs share is not ours to close."""
+    if not isinstance(progress, bool):
+        return nullcontext(progress)
+    # None: on terminals only. A log file has no use for a bar that is drawn over and over.
+    return tqdm(total=steps, desc=name, unit="step", disable=None if progress else True, dynamic_ncols=True)
+
+
+def _tensorboard(folder: Path, checkpoint: Path | None) -> TensorBoardLogger:
+    # Steps that were logged after the checkpoint come again: tell TensorBoard to forget the first ones.
+    purge = read_checkpoint(checkpoint)["progress"]["steps"] + 1 if checkpoint else None
+    return TensorBoardLogger(folder, name=TENSORBOARD, version="", purge_step=purge)
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise RunError("device is cuda, but torch sees no GPU here; use --device auto")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -1,0 +1,140 @@
+"""What a run is made of."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from revgn_lab.errors import ConfigError
+
+PLAIN_MODEL = "RevMLP"
+"""The network that is meant by arguments alone, and written as such."""
+
+_COUNTS = (  # settings of `Training` that are at least 1 where they are given
+    "epochs",
+    "batch_size",
+    "evaluate_every",
+    "checkpoint_every",
+    "switch_after",
+    "probe_rows",
+    "diagnose_every",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a run goes.
+
+    Args:
+        epochs: passes over the training rows.
+        batch_size: rows in a step; null for all of them.
+        drop_last: leave out the rows that do not fill a last batch; the order changes with every epoch.
+        seed: of the initial weights and of the order of the rows.
+        dtype: of parameters and data.
+        device: auto takes a GPU where there is one.
+        evaluate_every: epochs from one evaluation on the test rows to the next.
+        checkpoint_every: epochs from one checkpoint to the next.
+        loss_after_step: also record the loss on the same batch after every step; costs a forward pass.
+        schedule_by: whether the scheduler counts epochs or steps.
+        switch_after: epochs after which the second optimizer takes over from the first.
+        diagnostics: what to record of the network beside its loss: its tangent kernel, the alignment of that with the
+            targets, the representations after each block or layer, the weights of each half-coupling or layer, how
+            exact Gauss-Newton is in each half-coupling.
+        probe_rows: of the test part, the first ones, on which kernel and representations are taken; all if it has less.
+        diagnose_every: epochs from one diagnosis to the next.
+    """
+
+    epochs: int = 10
+    batch_size: int | None = None
+    drop_last: bool = True
+    seed: int = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    evaluate_every: int = 1
+    checkpoint_every: int = 1
+    loss_after_step: bool = True
+    schedule_by: Literal["epoch", "step"] = "epoch"
+    switch_after: int | None = None
+    diagnostics: list[Literal["ntk", "alignment", "cka", "weights", "exactness"]] = field(default_factory=list)
+    probe_rows: int = 128
+    diagnose_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        if "cka" in self.diagnostics and self.probe_rows < 4:
+            raise ConfigError(f"cka compares at least 4 rows, got {self.probe_rows}; raise probe_rows")
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A class by name, and its arguments."""
+
+    class_path: str
+    init_args: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a run.
+
+    Args:
+        data: arguments of `revgn_lab.data.load`.
+        model, loss, optimizer, solver, scheduler: classes of `KINDS`; the solver is that of the optimizer. Arguments of
+            the model that the data decide are left out.
+        training: how the run goes.
+        control: of the optimizer, whose steps it then judges; None for plain steps.
+        second_optimizer: takes over after `training.switch_after` epochs, with its own default solver; None for none.
+
+    Raises:
+        ConfigError: a second optimizer without an epoch to begin after, or the other way round.
+    """
+
+    data: Mapping[str, Any]
+    model: Part
+    loss: Part
+    optimizer: Part
+    solver: Part | None
+    scheduler: Part | None
+    training: Training
+    control: Part | None = None
+    second_optimizer: Part | None = None
+
+    def __post_init__(self) -> None:
+        if (self.second_optimizer is None) != (self.training.switch_after is None):
+            raise ConfigError(
+                f"second_optimizer is {self.second_optimizer and self.second_optimizer.class_path} and switch_after is "
+                f"{self.training.switch_after}; give both to switch, or neither"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as they stand in YAML, defaults included."""
+        optimizer = asdict(self.optimizer)
+        for name, part in (("solver", self.solver), ("control", self.control)):
+            if part:
+                optimizer["init_args"][name] = asdict(part)
+        plain = self.model.class_path == PLAIN_MODEL
+        settings = {
+            "data": dict(self.data),
+            "model": dict(self.model.init_args) if plain else asdict(self.model),
+            "loss": asdict(self.loss),
+            "optimizer": optimizer,
+            "second_optimizer": asdict(self.second_optimizer) if self.second_optimizer else None,
+            "scheduler": asdict(self.scheduler) if self.scheduler else None,
+            **asdict(self.training),
+        }
+        return yaml.safe_load(yaml.dump(settings, Dumper=_PlainDumper, sort_keys=False))
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes what YAML has no word for by what it has: a tuple as a list, a path as a string."""
+
+
+_PlainDumper.add_representer(tuple, yaml.SafeDumper.represent_list)
+_PlainDumper.add_multi_representer(Path, lambda dumper, path: dumper.represent_str(str(path)))

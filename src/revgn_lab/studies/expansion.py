@@ -1,0 +1,183 @@
+"""From studies to the rows of their table."""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from revgn.naming import unknown_name
+from revgn_lab.errors import ConfigError
+from revgn_lab.settings.config import RunConfig
+from revgn_lab.settings.parsing import parse, read_yaml
+from revgn_lab.settings.shipped import CONFIGS, find_config
+from revgn_lab.studies.rows import Row, runs_of
+from revgn_lab.studies.study import SCALES, Grid, Overrides, Study, find_study
+
+
+def expand(name_or_path: str, scale: str) -> list[Row]:
+    """The rows of a study at a scale. Of a study that looks at the runs of others, all of these.
+
+    Raises:
+        ConfigError: unknown names, a study that has nothing at this scale, settings that are not what they should be.
+    """
+    if scale not in SCALES:
+        raise ConfigError(unknown_name("scale", scale, SCALES))
+    study = find_study(name_or_path)
+    cells = list(_cells(study, scale, (study.name,)))
+    if not cells:
+        raise ConfigError(f"study {study.name} has no runs at scale {scale}; choose another with --scale")
+    return _in_batches(cells)
+
+
+def config_of(row: Row) -> RunConfig:
+    """All settings of a row's run.
+
+    Raises:
+        ConfigError: they are not what they should be.
+    """
+    *others, name, seed = row.overrides
+    assert name == "--seed", row.overrides  # where `expand` puts it
+    return _with_seed(_resolve(row.config, tuple(others)), int(seed))
+
+
+def folder_of(config: RunConfig) -> str:
+    """The folder of a run within a study's: readable, and another one for any other settings."""
+    settings = json.dumps(config.as_dict(), sort_keys=True).encode()
+    readable = f"{_dataset(config)}-{config.optimizer.class_path.rpartition('.')[2]}-{config.training.seed}"
+    slug = re.sub(r"[^a-z0-9]+", "-", readable.lower()).strip("-")
+    return f"runs/{slug}-{hashlib.sha256(settings).hexdigest()[:12]}"
+
+
+def command_line(overrides: Overrides) -> tuple[str, ...]:
+    """Overrides as words of the command line."""
+    return tuple(word for name, value in overrides.items() for word in (f"--{name}", _word(value)))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A row whose batch is not known yet, and how many runs take turns in it."""
+
+    row: Row
+    share: int
+
+
+def _cells(study: Study, scale: str, path: tuple[str, ...]) -> Iterator[_Cell]:
+    """All cells of a study, which was reached by this path of names."""
+    for grid in study.scales.get(scale, ()):
+        yield from _grid_cells(study.name, scale, grid)
+    for other in (*study.collects, *study.same_runs_as):
+        if other in path:
+            raise ConfigError(f"study {study.name} leads back to {other}; name studies that have runs of their own")
+    for other in study.collects:
+        yield from _cells(find_study(other), scale, (*path, other))
+    looked_at = [cell for other in study.same_runs_as for cell in _cells(find_study(other), scale, (*path, other))]
+    _require_settings(study, {cell.row.setting for cell in looked_at})
+    for cell in looked_at:
+        if not study.settings or cell.row.setting in study.settings:
+            yield _Cell(replace(cell.row, study=study.name), cell.share)
+
+
+def _require_settings(study: Study, known: Collection[str]) -> None:
+    for setting in study.settings:
+        if known and setting not in known:
+            raise ConfigError(f"study {study.name}: {unknown_name('setting', setting, known)}")
+
+
+def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
+    base = _stable_name(grid.config)
+    for setting, by_setting in grid.settings.items():
+        for optimizer, by_optimizer in grid.optimizers.items():
+            for seed in grid.seeds:
+                where = f"study {study} at scale {scale}, {setting}, {optimizer}"
+                merged = _merged(where, grid.overrides, by_optimizer, by_setting)
+                try:
+                    config = _with_seed(_resolve(base, command_line(merged)), seed)
+                except ConfigError as error:
+                    raise ConfigError(f"{where}: {error}") from error
+                yield _Cell(
+                    Row(
+                        study=study,
+                        scale=scale,
+                        dataset=_dataset(config),
+                        setting=setting,
+                        optimizer=optimizer,
+                        seed=seed,
+                        config=base,
+                        overrides=command_line({**merged, "seed": seed}),
+                        folder=folder_of(config),
+                        batch="",
+                        threads=grid.threads,
+                    ),
+                    grid.share,
+                )
+
+
+def _merged(where: str, *several: Overrides) -> Overrides:
+    merged: dict[str, Any] = {}
+    for overrides in several:
+        twice = sorted(merged.keys() & overrides.keys())
+        if twice:
+            raise ConfigError(f"{where}: {', '.join(twice)} is given twice; leave it to settings or to optimizers")
+        merged |= overrides
+    return merged
+
+
+def _in_batches(cells: Sequence[_Cell]) -> list[Row]:
+    """The rows, each with the name of the batch that its run belongs to."""
+    share = {cell.row.folder: cell.share for cell in reversed(cells)}
+    batches: dict[str, str] = {}
+
+    def alike(row: Row) -> tuple[str, int, int]:
+        return row.dataset, row.threads, share[row.folder]
+
+    # Runs of one data set come one after another, so that a process loads it once.
+    runs = sorted(runs_of(cell.row for cell in cells), key=alike)
+    for (_, _, size), group in groupby(runs, key=alike):
+        alike_runs = list(group)
+        number = -(-len(alike_runs) // size)
+        for index in range(number):
+            members = alike_runs[index::number]  # long and short runs, which tend to come in rows, in every batch
+            batches |= dict.fromkeys((row.folder for row in members), _batch_name(members))
+    return [replace(cell.row, batch=batches[cell.row.folder]) for cell in cells]
+
+
+def _batch_name(members: Iterable[Row]) -> str:
+    """A name that other members would change."""
+    folders = [row.folder for row in members]
+    return (
+        f"{Path(folders[0]).name}+{len(folders) - 1}-{hashlib.sha256(chr(10).join(folders).encode()).hexdigest()[:8]}"
+    )
+
+
+def _stable_name(config: str) -> str:
+    """The name of a configuration that comes with the package, or its path from any working directory."""
+    path = find_config(config)
+    return config if CONFIGS in path.parents else str(path.resolve())
+
+
+@functools.cache
+def _base(name: str) -> Mapping[str, Any]:
+    return read_yaml(find_config(name))
+
+
+def _with_seed(config: RunConfig, seed: int) -> RunConfig:
+    # Quicker than to parse again, which is most of the work here.
+    return replace(config, training=replace(config.training, seed=seed))
+
+
+@functools.cache  # figures share runs
+def _resolve(config: str, overrides: tuple[str, ...]) -> RunConfig:
+    return parse(_base(config), overrides)
+
+
+def _dataset(config: RunConfig) -> str:
+    return Path(str(config.data["name_or_path"])).stem
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

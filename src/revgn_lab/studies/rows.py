@@ -1,0 +1,98 @@
+"""The table of a study, runs.tsv: one row for each curve and seed of each figure. Light: every worker reads it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from revgn_lab.errors import RunError
+from revgn_lab.files import write_atomically
+
+TABLE = "runs.tsv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One curve of one figure with one seed, and the run that it shows.
+
+    Attributes:
+        study, scale: the figure.
+        dataset, setting: the panel of the figure.
+        optimizer: the name of the curve.
+        seed: as in the configuration.
+        config: the configuration that the run starts from, by name or path.
+        overrides: of it, as on the command line.
+        folder: of the run, relative to that of the study. It follows from all settings of the run: rows that need the
+            same run share it.
+        batch: the process that the run takes its turn in.
+        threads: CPU threads of that process.
+    """
+
+    study: str
+    scale: str
+    dataset: str
+    setting: str
+    optimizer: str
+    seed: int
+    config: str
+    overrides: tuple[str, ...]
+    folder: str
+    batch: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.study}: {self.dataset}, {self.setting}, {self.optimizer}, seed {self.seed}"
+
+
+COLUMNS = tuple(each.name for each in fields(Row))
+
+
+def write_rows(folder: Path, rows: Iterable[Row]) -> None:
+    """Write the table into the folder of the study, if it says anything new."""
+    lines = ["\t".join(COLUMNS), *("\t".join(_words(row)) for row in rows)]
+    text = "\n".join(lines) + "\n"
+    path = folder / TABLE
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_atomically(path, text)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The table in the folder of a study; no rows where there is none.
+
+    Raises:
+        RunError: the file is no such table.
+    """
+    path = folder / TABLE
+    if not path.is_file():
+        return []
+    try:
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        if tuple(header.split("\t")) != COLUMNS:
+            raise ValueError(f"its columns are {header.split(chr(9))}")
+        return [_row(line.split("\t")) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{path} is not the table of a study ({error}); remove it to have it written anew, complete runs are kept"
+        ) from error
+
+
+def runs_of(rows: Iterable[Row]) -> list[Row]:
+    """One row for each run, the first that needs it."""
+    return list({row.folder: row for row in reversed(list(rows))}.values())[::-1]
+
+
+def _words(row: Row) -> Sequence[str]:
+    words = [json.dumps(v) if isinstance(v, tuple) else str(v) for v in (getattr(row, name) for name in COLUMNS)]
+    assert not any(separator in word for word in words for separator in "\t\n"), words
+    return words
+
+
+def _row(words: Sequence[str]) -> Row:
+    if len(words) != len(COLUMNS):
+        raise ValueError(f"a row has {len(words)} entries")
+    named = dict(zip(COLUMNS, words, strict=True))
+    overrides = tuple(str(word) for word in json.loads(named.pop("overrides")))
+    seed, threads = int(named.pop("seed")), int(named.pop("threads"))
+    return Row(**named, overrides=overrides, seed=seed, threads=threads)

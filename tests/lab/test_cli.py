@@ -1,0 +1,186 @@
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from revgn import __version__
+from revgn_lab.cli import main
+from revgn_lab.runs import folders
+from revgn_lab.runs.training_module import TrainingModule
+from subprocesses import SUBPROCESS
+
+COMMAND = [sys.executable, "-W", "ignore", "-m", "revgn_lab.cli"]
+
+
+@pytest.fixture
+def settings(tiny, tmp_path, monkeypatch):
+    """The path of a small configuration, in a working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny().as_dict()))
+    return "tiny.yaml"
+
+
+def error_of(capfd, *words):
+    """Exit status and message of a command that fails, after checks of its form."""
+    status = main(words)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("revgn: error: ")
+    assert captured.err.count("\n") == 1
+    return status, captured.err
+
+
+def test_help_answers_without_importing_what_takes_long():
+    code = (
+        "import sys\nfrom revgn_lab.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\nprint(*sorted(sys.modules))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=SUBPROCESS
+    ).stdout
+    assert "revgn train digits --optimizer.lr 0.5" in said
+    loaded = {name.partition(".")[0] for name in said.splitlines()[-1].split()}
+    assert not loaded & {"torch", "lightning", "jsonargparse", "pandas", "numpy", "plotly", "matplotlib", "yaml"}
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], *([name, "--help"] for name in ("demo", "train", "study", "report", "bench"))]
+)
+def test_every_help_has_an_example(capsys, words):
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    assert re.search(r"examples:\n  revgn \w+", capsys.readouterr().out)
+
+
+def test_help_of_a_configuration_lists_its_settings(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "digits", "--help"])
+    said = capsys.readouterr().out
+    assert "--optimizer.block_weights" in said
+    assert "--model.hidden_features" in said
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"revgn {__version__}\n"
+
+
+def test_train_says_in_a_line_what_came_out_and_where_it_is(capsys, settings):
+    assert main(["train", settings, "--optimizer.lr", "0.4"]) == 0
+    said = capsys.readouterr().out
+    assert re.match(
+        r"12 steps in [\d.]+ s: training loss .*, test accuracy [\d.]+ %. Everything is in runs/tiny/", said
+    )
+    assert folders.RESULTS in os.listdir("runs/tiny")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["trayn"], 2, "unknown command 'trayn'; did you mean 'train'? known: "),
+        (["--fast"], 2, "see revgn --help"),
+        (["train"], 2, "no CONFIG; give the path of a YAML file or one of digits"),
+        (["train", "digts"], 2, "unknown configuration 'digts'; did you mean 'digits'?"),
+        (["train", "none.yaml"], 2, "none.yaml: there is no such configuration file; check the path"),
+        (["train", "tiny.yaml", "--optimizer.lrr", "1"], 2, "unknown setting 'optimizer.lrr'; did you mean"),
+        (["train", "tiny.yaml", "--optimizer", "Adm"], 2, "unknown optimizer 'Adm'; did you mean 'Adam'?"),
+        (["train", "tiny.yaml", "--epochs", "0"], 2, "epochs must be at least 1, got 0"),
+        (["train", "tiny.yaml", "--resume", "--overwrite"], 2, "not allowed with argument"),
+        (
+            ["train", "tiny.yaml", "--data.name_or_path", "digitz"],
+            1,
+            "unknown dataset 'digitz'; did you mean 'digits'?",
+        ),
+        (["train", "tiny.yaml", "--optimizer.lr", "1e6"], 1, "lower the learning rate"),
+        (["demo", "--dataset", "digitz"], 2, "unknown dataset 'digitz'; did you mean 'digits'?"),
+        (["demo", "--datset", "digits"], 2, "unrecognized arguments: --datset digits"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_writes_nothing(capfd, settings, words, status, message):
+    got, said = error_of(capfd, *words)
+    assert got == status
+    assert message in said
+    assert not os.path.exists("runs/tiny/" + folders.RESULTS)
+
+
+def test_a_taken_folder_is_refused_until_told_what_to_do(capfd, settings):
+    assert main(["train", settings]) == 0
+    capfd.readouterr()
+    status, said = error_of(capfd, "train", settings)
+    assert (status, "--resume" in said, "--overwrite" in said) == (1, True, True)
+    assert main(["train", settings, "--overwrite", "--epochs", "1"]) == 0
+    assert main(["train", "runs/tiny", "--resume"]) == 0
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_shipped_configuration(settings):
+    os.mkdir("digits")
+    words = ["train", "digits", "--epochs", "1", "--data.rows", "32", "--model.hidden_features", "40"]
+    assert main(words) == 0
+    assert os.listdir("digits") == []
+    assert folders.RESULTS in os.listdir("runs/digits")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(capfd, settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, said = error_of(capfd, "train", settings, "--out", "file/run")
+    assert status == 1
+    assert "Not a directory" in said
+    assert "name another folder with --out" in said
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(capfd, settings, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, said = error_of(capfd, "train", settings)
+    assert status == 1
+    assert "No space left on device; free some space" in said
+    assert os.listdir("runs/tiny") == []
+
+
+def test_a_missing_extra_is_named(capfd, settings, monkeypatch):
+    monkeypatch.delitem(sys.modules, "revgn_lab.settings.parsing", raising=False)
+    monkeypatch.setitem(sys.modules, "jsonargparse", None)
+    status, said = error_of(capfd, "train", settings)
+    assert status == 1
+    assert "jsonargparse is not installed; pip install 'revgn[experiments]'" in said
+
+
+def test_an_unexpected_error_keeps_its_traceback(settings, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(TrainingModule, "training_step", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", settings])
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(settings):
+    words = [*COMMAND, "train", settings, "--epochs", "100000"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=SUBPROCESS)
+    deadline = time.monotonic() + 120
+    while not os.path.exists("runs/tiny/" + folders.CHECKPOINT):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.strip() == "revgn: interrupted; to go on: revgn train tiny.yaml --epochs 100000 --resume"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*COMMAND, "bench"], stdout=writing, stderr=subprocess.PIPE, text=True, env=SUBPROCESS)
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == 141

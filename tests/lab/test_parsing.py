@@ -1,0 +1,255 @@
+import re
+
+import pytest
+import torch
+import yaml
+
+import revgn
+from revgn_lab.errors import ConfigError
+from revgn_lab.runs.build import build_data, build_loss, build_module
+from revgn_lab.settings.kinds import OPTIMIZER
+from revgn_lab.settings.parsing import parse, read_yaml, settings_help
+from revgn_lab.settings.shipped import find_config, shipped_configs
+
+SMALL = {
+    "data": {"name_or_path": "digits", "rows": 64},
+    "model": {"num_blocks": 2, "hidden_features": 100},
+    "loss": "CrossEntropyLoss",
+    "optimizer": "GaussNewton",
+}
+
+
+def build(settings, *overrides):
+    config = parse(SMALL | settings, overrides)
+    return build_module(config, build_data(config), build_loss(config))
+
+
+def test_yaml_names_the_classes_and_arguments_of_python():
+    module = build(
+        {
+            "model": {"num_blocks": 3, "hidden_features": 50, "activation": "tanh"},
+            "loss": {"class_path": "CrossEntropyLoss", "init_args": {"label_smoothing": 0.1}},
+            "optimizer": {
+                "class_path": "revgn.GaussNewton",
+                "init_args": {"lr": 0.5, "solver": {"class_path": "revgn.solvers.SVD", "init_args": {"rtol": 0.01}}},
+            },
+        }
+    )
+    (optimizer,), _ = module.configure_optimizers()
+    assert isinstance(optimizer, revgn.GaussNewton)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    assert optimizer.solver == revgn.solvers.SVD(rtol=0.01)
+    assert module.loss.label_smoothing == 0.1
+    assert len(module.model.blocks) == 3
+    assert module.model.blocks[0].f.linear.in_features == 50
+
+
+def test_command_line_overrides_yaml():
+    config = parse(SMALL | {"epochs": 7}, ["--epochs", "3", "--optimizer.lr=0.25", "--data.rows", "null"])
+    assert config.training.epochs == 3
+    assert config.optimizer.init_args["lr"] == 0.25
+    assert config.data["rows"] is None
+
+
+def test_another_class_does_not_inherit_the_arguments_of_the_first():
+    settings = SMALL | {"optimizer": {"class_path": "GaussNewton", "init_args": {"lr": 0.5, "solver": "QR"}}}
+    config = parse(settings, ["--optimizer", "Adam"])
+    assert config.optimizer.class_path == "Adam"
+    assert config.optimizer.init_args["lr"] == 1e-3
+    assert config.solver is None
+
+
+def test_the_class_that_is_there_already_keeps_its_arguments():
+    settings = SMALL | {"optimizer": {"class_path": "Adam", "init_args": {"lr": 0.5}}}
+    assert parse(settings, ["--optimizer", "Adam"]).optimizer.init_args["lr"] == 0.5
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_shipped_configurations_are_valid(name):
+    parse(read_yaml(find_config(name)))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["--optimizer", "Adam", "--optimizer.betas", "[0.8,0.9]"],
+        ["--optimizer.solver", "SVD", "--scheduler", "StepLR", "--scheduler.step_size", "2"],
+        ["--optimizer.block_weights", "[0.5,0.5]"],
+        ["--optimizer.right_inverse", "moore-penrose", "--optimizer.control", "Ridge", "--optimizer.control.rule=gcv"],
+        ["--model", "MLP", "--model.hidden_features", "[5,6]"],
+    ],
+)
+def test_a_configuration_comes_back_from_yaml_unchanged(overrides):
+    config = parse(SMALL, overrides)
+    again = parse(yaml.safe_load(yaml.safe_dump(config.as_dict())))
+    assert again.as_dict() == config.as_dict()
+
+
+def test_arguments_alone_are_those_of_the_reversible_network():
+    plain = parse(SMALL)
+    named = parse(SMALL | {"model": {"class_path": "RevMLP", "init_args": SMALL["model"]}})
+    assert named == plain
+    assert named.as_dict()["model"]["num_blocks"] == 2
+
+
+@pytest.mark.parametrize("name", ["MLP", "ConvNet", "RevMLP"])
+def test_a_network_is_decided_by_the_seed_and_leaves_the_global_generator_alone(name):
+    words = ["--model", name, *(["--model.num_blocks=2"] if name == "RevMLP" else []), "--dtype=float64"]
+    state = torch.get_rng_state()
+    first, again, other = (build({"seed": seed}, *words).model for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert type(first).__name__ == name
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), again.parameters(), strict=True))
+    assert not any(torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters(), strict=True))
+    assert first(torch.zeros(3, 64, dtype=torch.float64)).shape == (3, 10)
+
+
+def test_a_network_of_ones_own_is_named_by_its_import_path():
+    words = ["--model", "torch.nn.Linear"]
+    assert build({}, *words).model.weight.shape == (10, 64)
+
+
+def test_a_control_reaches_the_optimizer_by_name():
+    words = ["--optimizer.control", "LineSearch", "--optimizer.control.max_attempts=5"]
+    (optimizer,), _ = build({}, *words).configure_optimizers()
+    assert optimizer.control == revgn.control.LineSearch(max_attempts=5)
+
+
+def test_two_layers_of_a_network_differ_and_the_seed_decides_both():
+    first, again, other = (build({"seed": seed}).model.state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    weights = "blocks.0.f.linear.weight"
+    assert not torch.equal(first[weights], other[weights])
+    assert not torch.equal(first[weights], first["blocks.1.f.linear.weight"])
+
+
+def test_muon_leaves_what_is_no_matrix_to_adamw():
+    optimizers, _ = build({"optimizer": {"class_path": "Muon", "init_args": {"lr": 0.01}}}).configure_optimizers()
+    muon, adamw = optimizers
+    assert isinstance(muon, torch.optim.Muon)
+    assert {p.ndim for p in muon.param_groups[0]["params"]} == {2}
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert {p.ndim for p in adamw.param_groups[0]["params"]} == {1}
+    assert adamw.param_groups[0]["lr"] == 0.01
+
+
+def test_an_import_path_is_imported_whatever_short_names_it_ends_in():
+    assert OPTIMIZER.find("revgn.dense.GaussNewton") is OPTIMIZER.find("DenseGaussNewton") is revgn.dense.GaussNewton
+    assert OPTIMIZER.find("revgn.GaussNewton") is OPTIMIZER.find("GaussNewton") is revgn.GaussNewton
+    assert OPTIMIZER.find("torch.optim.SGD") is torch.optim.SGD
+    (optimizer,) = build({"optimizer": "revgn.dense.GaussNewton"}).configure_optimizers()[0]
+    assert type(optimizer) is revgn.dense.GaussNewton
+
+
+def test_help_lists_settings_with_the_values_of_the_configuration():
+    text = settings_help(SMALL | {"epochs": 77}, ["--optimizer", "AdamW"])
+    assert re.search(r"--epochs EPOCHS .*default:\s+77\)", text, re.DOTALL)
+    assert "--optimizer.betas" in text
+
+
+ERRORS = {
+    "misspelt setting": ({"optimizr": "Adam"}, [], "unknown setting 'optimizr'; did you mean 'optimizer'?"),
+    "misspelt setting of a group": (
+        {"model": {"num_blocks": 2, "hiden_features": 5}},
+        [],
+        "unknown setting 'model.hiden_features'; did you mean 'model.hidden_features'?",
+    ),
+    "misspelt argument": (
+        {"optimizer": {"class_path": "SGD", "init_args": {"momentumm": 0.9}}},
+        [],
+        "unknown setting 'optimizer.momentumm'; did you mean 'optimizer.momentum'?",
+    ),
+    "misspelt init_args": (
+        {"optimizer": {"class_path": "SGD", "init_arg": {"lr": 0.9}}},
+        [],
+        "unknown setting 'optimizer.init_arg'; did you mean 'optimizer.init_args'?",
+    ),
+    "misspelt option": ({}, ["--optimizer.lrr", "1"], "unknown setting 'optimizer.lrr'; did you mean 'optimizer.lr'?"),
+    "abbreviated option": ({}, ["--epoch", "3"], "unknown setting 'epoch'; did you mean 'epochs'?"),
+    "unknown optimizer": ({"optimizer": "Adm"}, [], "unknown optimizer 'Adm'; did you mean 'Adam'? known: Adam, AdamW"),
+    "unknown optimizer option": ({}, ["--optimizer", "GausNewton"], "did you mean 'GaussNewton'?"),
+    "unknown loss": ({"loss": "CrossEntropy"}, [], "unknown loss 'CrossEntropy'; did you mean 'CrossEntropyLoss'?"),
+    "unknown solver": ({}, ["--optimizer.solver", "SVDD"], "unknown optimizer.solver 'SVDD'; did you mean 'SVD'?"),
+    "unknown scheduler": ({"scheduler": "StepL"}, [], "unknown scheduler 'StepL'; did you mean 'StepLR'?"),
+    "no such module": ({"optimizer": "no.such.Thing"}, [], "optimizer 'no.such.Thing' cannot be imported"),
+    "no such module of a known class": ({"optimizer": "no.such.SGD"}, [], "optimizer 'no.such.SGD' cannot be imported"),
+    "another kind": ({"optimizer": "torch.nn.Linear"}, [], "torch.nn.Linear is not a Optimizer, as every optimizer"),
+    "solver without use": ({}, ["--optimizer", "Adam", "--optimizer.solver", "QR"], "Adam takes no solver"),
+    "wrong type": ({"epochs": "many"}, [], "epochs: expected int, got many"),
+    "wrong type in a union": (
+        {"model": {"num_blocks": 2, "hidden_features": 3.5}},
+        [],
+        "model.hidden_features: expected int or null, got 3.5",
+    ),
+    "wrong type of option": ({}, ["--optimizer.lr", "abc"], "optimizer.lr: expected float, got abc"),
+    "wrong type for Adam": ({"optimizer": "Adam"}, ["--optimizer.lr", "abc"], "optimizer.lr: expected float, got abc"),
+    "not one of the words": ({}, ["--dtype", "float3"], "dtype: expected one of 'float32', 'float64', got float3"),
+    "value where a group is": ({"data": 3}, [], "data is 3; expected settings within it, such as data."),
+    "number for a network": ({"model": 3}, [], "model is 3; expected the name of a class, or class_path and init_args"),
+    "unknown network": ({}, ["--model", "MPL"], "unknown model 'MPL'; did you mean 'MLP'? known: ConvNet, MLP, RevMLP"),
+    "argument of another network": (
+        {"model": {"class_path": "MLP", "init_args": {"num_blocks": 2}}},
+        [],
+        "unknown setting 'model.num_blocks'; known: model.activation, model.hidden_features",
+    ),
+    "control without use": ({}, ["--optimizer", "SGD", "--optimizer.control", "Fixed"], "SGD takes no control"),
+    "unknown control": ({}, ["--optimizer.control", "Fix"], "unknown optimizer.control 'Fix'; did you mean 'Fixed'?"),
+    "empty group": ({"data": None}, [], "data is None; expected settings within it"),
+    "missing": ({"model": {}}, [], "the following arguments are required: model.num_blocks"),
+    "no optimizer": ({"optimizer": None}, [], "no optimizer chosen; name one of GaussNewton, SGD, Adam"),
+    "number for a class": ({"optimizer": 3}, [], "optimizer is 3; expected the name of a class"),
+    "no epochs": ({"epochs": 0}, [], "epochs must be at least 1, got 0"),
+    "negative seed": ({"seed": -1}, [], "seed must not be negative, got -1"),
+    "stray word": ({}, ["stray"], "unrecognized arguments: stray"),
+    "no value": ({}, ["--epochs"], "argument --epochs: expected one argument"),
+}
+
+
+@pytest.mark.parametrize(("settings", "overrides", "message"), ERRORS.values(), ids=ERRORS)
+def test_what_is_wrong_is_named_in_one_line(settings, overrides, message):
+    with pytest.raises(ConfigError, match=re.escape(message)) as raised:
+        parse(SMALL | settings, overrides)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "overrides", "message"),
+    [
+        ({}, ["--optimizer.lr=-1"], "optimizer GaussNewton: Invalid learning rate: -1"),
+        ({}, ["--model.activation", "rellu"], "did you mean 'relu'?"),
+        ({}, ["--optimizer.block_weights", "exactt"], "did you mean 'exact'?"),
+        ({}, ["--loss", "CrossEntropyLoss", "--loss.damping", "0.1"], "use curvature='exact'"),
+        ({}, ["--data.rows", "100000"], "digits"),
+        ({}, ["--data.name_or_path", "digitz"], "unknown dataset 'digitz'; did you mean 'digits'?"),
+    ],
+)
+def test_values_that_a_class_refuses_are_reported_with_its_message(settings, overrides, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build(settings, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epochs: [1", "is not valid YAML"),
+        ("just words", "holds no settings; expected lines such as 'epochs: 10'"),
+        ("", "holds no settings"),
+        (b"\xff\xfe\x00", "is not valid YAML"),
+    ],
+)
+def test_a_file_that_holds_no_settings_is_refused(tmp_path, content, message):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=message):
+        read_yaml(path)
+
+
+def test_a_configuration_is_found_by_path_by_name_and_by_the_folder_of_its_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("epochs: 1\n")
+    assert find_config(str(tmp_path)) == find_config(str(tmp_path / "config.yaml")) == tmp_path / "config.yaml"
+    assert find_config("digits") == shipped_configs()["digits"]
+    with pytest.raises(ConfigError, match="there is no such configuration file"):
+        find_config(str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigError, match="unknown configuration 'digts'; did you mean 'digits'"):
+        find_config("digts")

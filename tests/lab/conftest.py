@@ -1,6 +1,7 @@
 import pytest
 
 from revgn_lab.settings.parsing import parse
+from revgn_lab.settings.words import overrides_of
 
 TINY = {
     "data": {"name_or_path": "digits", "rows": 64},
@@ -18,6 +19,6 @@ def tiny():
     """A run of 12 steps in no time; settings by keyword, overrides as on the command line."""
 
     def config(*overrides, **settings):
-        return parse(TINY | settings, overrides)
+        return parse(TINY | settings, overrides_of(overrides))
 
     return config

@@ -48,7 +48,7 @@ def states(network, inputs):
 def diagnosed(tiny, tmp_path):
     """The configuration, folder and metrics of a run with everything on."""
     config = tiny(*ALL, *ADAM)
-    return config, tmp_path / "run", run(config, tmp_path / "run", progress=False)
+    return config, tmp_path / "run", run(config, tmp_path / "run", progress=False).metrics
 
 
 def test_the_end_of_a_run_is_compared_with_its_start(diagnosed):
@@ -88,7 +88,7 @@ def test_diagnoses_stand_in_the_rows_of_epochs_and_begin_where_nothing_has_chang
 
 def test_the_change_of_the_kernel_is_from_one_diagnosis_to_the_next(tiny, tmp_path):
     settings = ("--diagnostics=[ntk]", "--probe_rows=12", *ADAM)
-    whole = run(tiny(*settings), tmp_path / "whole", progress=False)
+    whole = run(tiny(*settings), tmp_path / "whole", progress=False).metrics
     config = tiny(*settings, epochs=2)
     run(config, tmp_path / "part", progress=False)
     _, middle, inputs = networks(config, tmp_path / "part")
@@ -100,7 +100,7 @@ def test_the_change_of_the_kernel_is_from_one_diagnosis_to_the_next(tiny, tmp_pa
 
 def test_large_kernels_are_estimated_with_error_bars_and_the_seed_of_the_run(tiny, tmp_path):
     config = tiny("--diagnostics=[ntk]", "--probe_rows=65", *ADAM, epochs=2, seed=5)
-    last = run(config, tmp_path / "run", progress=False).iloc[-1]
+    last = run(config, tmp_path / "run", progress=False).metrics.iloc[-1]
     start, end, inputs = networks(config, tmp_path / "run")
     generator = torch.Generator().manual_seed(5)
     expected = ntk_similarity(end, start, inputs[:65], samples=32, generator=generator)
@@ -111,27 +111,27 @@ def test_large_kernels_are_estimated_with_error_bars_and_the_seed_of_the_run(tin
 
 
 def test_diagnosis_changes_nothing_about_the_training(tiny, tmp_path):
-    plain = run(tiny(*ADAM), tmp_path / "plain", progress=False).drop(columns="seconds")
-    watched = run(tiny(*ALL, *ADAM), tmp_path / "watched", progress=False)
+    plain = run(tiny(*ADAM), tmp_path / "plain", progress=False).metrics.drop(columns="seconds")
+    watched = run(tiny(*ALL, *ADAM), tmp_path / "watched", progress=False).metrics
     pd.testing.assert_frame_equal(plain, watched[list(plain)], check_exact=True)
 
 
 def test_its_time_is_not_that_of_training(tiny, tmp_path, monkeypatch):
     now = iter(range(1000))
     monkeypatch.setattr("revgn_lab.runs.training_module.time.perf_counter", lambda: float(next(now)))
-    metrics = run(tiny(*ALL), tmp_path, progress=False)
+    metrics = run(tiny(*ALL), tmp_path, progress=False).metrics
     assert metrics["seconds"].tolist() == [float(step) for step in range(13)]
 
 
 def test_diagnoses_come_every_few_epochs_and_at_the_end(tiny, tmp_path):
     config = tiny("--diagnostics=[weights]", batch_size=None, epochs=5, diagnose_every=2, evaluate_every=5)
-    metrics = run(config, tmp_path, progress=False)
+    metrics = run(config, tmp_path, progress=False).metrics
     assert metrics.loc[metrics["weight_change_2g"].notna(), "step"].tolist() == [0, 2, 4, 5]
 
 
 def test_exactness_is_told_of_every_half_coupling_that_was_solved(tiny, tmp_path):
     words = ("--diagnostics=[exactness]", "--batch_size=48")
-    last = run(tiny(*words), tmp_path / "exact", progress=False)
+    last = run(tiny(*words), tmp_path / "exact", progress=False).metrics
     names = [name for name in last if name not in COLUMNS]
     assert names == ["defect_2f", "defect_2g", "rank_2f", "rank_2g"]  # the first block, linear, was never solved
     steps = last.iloc[1:]
@@ -140,7 +140,7 @@ def test_exactness_is_told_of_every_half_coupling_that_was_solved(tiny, tmp_path
     assert steps[["rank_2f", "rank_2g"]].eq(48).all(axis=None)
 
     words += ("--optimizer.block_weights=uniform", "--optimizer.solver=Eigh")
-    both = run(tiny(*words), tmp_path / "uniform", progress=False).iloc[1:]
+    both = run(tiny(*words), tmp_path / "uniform", progress=False).metrics.iloc[1:]
     assert both[[f"defect_{half}" for half in HALVES]].notna().all(axis=None)
     assert both[["rank_1f", "rank_1g"]].le(33).all(axis=None)  # half the state and the bias
     assert both["defect_1f"].min() > 0.1
@@ -148,7 +148,7 @@ def test_exactness_is_told_of_every_half_coupling_that_was_solved(tiny, tmp_path
 
 def test_first_order_methods_have_no_exactness_and_the_dense_step_no_halves(tiny, tmp_path):
     for words in (ADAM, ("--optimizer", "DenseGaussNewton", "--model.hidden_features=null")):
-        metrics = run(tiny("--diagnostics=[exactness]", *words, epochs=1), tmp_path / words[1], progress=False)
+        metrics = run(tiny("--diagnostics=[exactness]", *words, epochs=1), tmp_path / words[1], progress=False).metrics
         assert not set(metrics) - set(COLUMNS)
 
 
@@ -167,7 +167,7 @@ def test_a_run_killed_between_its_last_checkpoint_and_its_results_still_leaves_r
     before = dict(np.load(folder / folders.REPRESENTATIONS))
     (folder / folders.REPRESENTATIONS).unlink()
     (folder / folders.RESULTS).unlink()
-    again = run(config, folder, resume=True, progress=False)
+    again = run(config, folder, resume=True, progress=False).metrics
     pd.testing.assert_frame_equal(again, metrics, check_exact=True)
     with np.load(folder / folders.REPRESENTATIONS) as after:
         assert all(np.array_equal(after[name], before[name]) for name in ("block_1", "block_2"))
@@ -189,7 +189,7 @@ def test_more_probe_rows_than_there_are_means_all(tiny, tmp_path):
 
 def test_results_are_plain_json_also_where_a_cosine_does_not_exist(tiny, tmp_path):
     config = tiny("--diagnostics=[weights]", "--model.init_std=0", epochs=1)
-    metrics = run(config, tmp_path, progress=False)
+    metrics = run(config, tmp_path, progress=False).metrics
     assert math.isinf(metrics["weight_change_2f"].iloc[-1])
     final = json.loads((tmp_path / folders.RESULTS).read_text(), parse_constant=pytest.fail)["final"]
     assert final["weight_change_2f"] is None

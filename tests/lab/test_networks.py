@@ -70,7 +70,7 @@ def test_what_makes_no_network_is_refused(tiny, tmp_path):
     ids=lambda words: " ".join(words),
 )
 def test_every_network_is_trained_and_diagnosed(tiny, tmp_path, words):
-    metrics = run(tiny(*words, "--data.rows=24", *ALL, batch_size=None, epochs=4), tmp_path, progress=False)
+    metrics = run(tiny(*words, "--data.rows=24", *ALL, batch_size=None, epochs=4), tmp_path, progress=False).metrics
     steps = metrics["loss"].dropna()
     assert steps.iloc[-1] < 0.8 * steps.iloc[0]
     layers = 2 if "--model" not in words else 3
@@ -85,7 +85,7 @@ def test_every_network_is_trained_and_diagnosed(tiny, tmp_path, words):
 
 
 def test_the_norm_of_a_step_is_relative_to_the_parameters(tiny, tmp_path):
-    metrics = run(tiny("--model", "MLP", batch_size=None, epochs=1), tmp_path, progress=False)
+    metrics = run(tiny("--model", "MLP", batch_size=None, epochs=1), tmp_path, progress=False).metrics
     again = run(
         tiny("--model", "MLP", "--optimizer.lr=0.25", batch_size=None, epochs=1), tmp_path / "half", progress=False
     )
@@ -120,7 +120,7 @@ CONTROLS = {
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_judges_every_step_and_tells_the_loss_after_it(tiny, tmp_path, name):
-    metrics = run(tiny(*CONTROLS[name], batch_size=None, epochs=4), tmp_path, progress=False)
+    metrics = run(tiny(*CONTROLS[name], batch_size=None, epochs=4), tmp_path, progress=False).metrics
     steps = metrics.iloc[1:]
     assert steps["accepted"].isin([0, 1]).all()
     assert ("ridge" in metrics) == (name == "Ridge")
@@ -131,11 +131,11 @@ def test_a_control_judges_every_step_and_tells_the_loss_after_it(tiny, tmp_path,
 
 def test_a_controlled_run_goes_on_as_if_it_had_not_been_broken(tiny, tmp_path):
     words = ("--optimizer.control", "TrustRegion")
-    whole = run(tiny(*words), tmp_path / "whole", progress=False)
+    whole = run(tiny(*words), tmp_path / "whole", progress=False).metrics
     run(tiny(*words, epochs=2), tmp_path / "broken", progress=False)
     (tmp_path / "broken" / "results.json").unlink()
     text = (tmp_path / "broken" / "config.yaml").read_text().replace("epochs: 2", "epochs: 3")
     (tmp_path / "broken" / "config.yaml").write_text(text)
-    resumed = run(tiny(*words), tmp_path / "broken", resume=True, progress=False)
+    resumed = run(tiny(*words), tmp_path / "broken", resume=True, progress=False).metrics
     assert whole["damping"].nunique() > 2
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)

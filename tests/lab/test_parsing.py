@@ -10,6 +10,7 @@ from revgn_lab.runs.build import build_data, build_loss, build_module
 from revgn_lab.settings.kinds import OPTIMIZER
 from revgn_lab.settings.parsing import parse, read_yaml, settings_help
 from revgn_lab.settings.shipped import find_config, shipped_configs
+from revgn_lab.settings.words import overrides_of
 
 SMALL = {
     "data": {"name_or_path": "digits", "rows": 64},
@@ -20,7 +21,7 @@ SMALL = {
 
 
 def build(settings, *overrides):
-    config = parse(SMALL | settings, overrides)
+    config = parse(SMALL | settings, overrides_of(overrides))
     return build_module(config, build_data(config), build_loss(config))
 
 
@@ -45,23 +46,23 @@ def test_yaml_names_the_classes_and_arguments_of_python():
 
 
 def test_command_line_overrides_yaml():
-    config = parse(SMALL | {"epochs": 7}, ["--epochs", "3", "--optimizer.lr=0.25", "--data.rows", "null"])
+    config = parse(SMALL | {"epochs": 7}, overrides_of(["--epochs", "3", "--optimizer.lr=0.25", "--data.rows", "null"]))
     assert config.training.epochs == 3
-    assert config.optimizer.init_args["lr"] == 0.25
+    assert config.parts["optimizer"].init_args["lr"] == 0.25
     assert config.data["rows"] is None
 
 
 def test_another_class_does_not_inherit_the_arguments_of_the_first():
     settings = SMALL | {"optimizer": {"class_path": "GaussNewton", "init_args": {"lr": 0.5, "solver": "QR"}}}
-    config = parse(settings, ["--optimizer", "Adam"])
-    assert config.optimizer.class_path == "Adam"
-    assert config.optimizer.init_args["lr"] == 1e-3
-    assert config.solver is None
+    config = parse(settings, {"optimizer": "Adam"})
+    assert config.parts["optimizer"].class_path == "Adam"
+    assert config.parts["optimizer"].init_args["lr"] == 1e-3
+    assert set(config.parts) == {"model", "loss", "optimizer"}
 
 
 def test_the_class_that_is_there_already_keeps_its_arguments():
     settings = SMALL | {"optimizer": {"class_path": "Adam", "init_args": {"lr": 0.5}}}
-    assert parse(settings, ["--optimizer", "Adam"]).optimizer.init_args["lr"] == 0.5
+    assert parse(settings, {"optimizer": "Adam"}).parts["optimizer"].init_args["lr"] == 0.5
 
 
 @pytest.mark.parametrize("name", shipped_configs())
@@ -81,7 +82,7 @@ def test_shipped_configurations_are_valid(name):
     ],
 )
 def test_a_configuration_comes_back_from_yaml_unchanged(overrides):
-    config = parse(SMALL, overrides)
+    config = parse(SMALL, overrides_of(overrides))
     again = parse(yaml.safe_load(yaml.safe_dump(config.as_dict())))
     assert again.as_dict() == config.as_dict()
 
@@ -90,7 +91,7 @@ def test_arguments_alone_are_those_of_the_reversible_network():
     plain = parse(SMALL)
     named = parse(SMALL | {"model": {"class_path": "RevMLP", "init_args": SMALL["model"]}})
     assert named == plain
-    assert named.as_dict()["model"]["num_blocks"] == 2
+    assert named.as_dict()["model"]["init_args"]["num_blocks"] == 2
 
 
 @pytest.mark.parametrize("name", ["MLP", "ConvNet", "RevMLP"])
@@ -114,6 +115,32 @@ def test_a_control_reaches_the_optimizer_by_name():
     words = ["--optimizer.control", "LineSearch", "--optimizer.control.max_attempts=5"]
     (optimizer,), _ = build({}, *words).configure_optimizers()
     assert optimizer.control == revgn.control.LineSearch(max_attempts=5)
+
+
+def test_a_right_inverse_reaches_the_optimizer_by_name_or_by_class_with_its_arguments():
+    words = ["--optimizer.right_inverse", "MoorePenrose", "--optimizer.right_inverse.memory", "2 GB"]
+    (optimizer,), _ = build({}, *words).configure_optimizers()
+    assert optimizer.right_inverse == revgn.right_inverses.MoorePenrose(memory="2 GB")
+    (optimizer,), _ = build({}, "--optimizer.right_inverse=adjoint").configure_optimizers()
+    assert isinstance(optimizer.right_inverse, revgn.right_inverses.Adjoint)
+
+
+def test_a_network_in_a_file_of_ones_own_is_named_by_the_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n\nclass Net(nn.Sequential):\n    def __init__(self, in_features, width: int = 3):\n"
+        "        super().__init__(nn.Linear(in_features, width), nn.Tanh(), nn.Linear(width, 10))\n"
+    )
+    model = build({}, "--model", f"{path}:Net", "--model.width", "7").model
+    assert [layer.weight.shape[0] for layer in (model[0], model[2])] == [7, 10]
+
+
+def test_flags_need_no_value_and_lists_may_come_in_parts():
+    words = ["--drop_last", "--diagnostics", "ntk,cka", "--loss_after_step=false", "--diagnostics", "weights"]
+    training = parse(SMALL, overrides_of(words)).training
+    assert training.drop_last
+    assert not training.loss_after_step
+    assert training.diagnostics == ["ntk", "cka", "weights"]
 
 
 def test_two_layers_of_a_network_differ_and_the_seed_decides_both():
@@ -143,7 +170,7 @@ def test_an_import_path_is_imported_whatever_short_names_it_ends_in():
 
 
 def test_help_lists_settings_with_the_values_of_the_configuration():
-    text = settings_help(SMALL | {"epochs": 77}, ["--optimizer", "AdamW"])
+    text = settings_help(SMALL | {"epochs": 77}, {"optimizer": "AdamW"})
     assert re.search(r"--epochs EPOCHS .*default:\s+77\)", text, re.DOTALL)
     assert "--optimizer.betas" in text
 
@@ -202,14 +229,17 @@ ERRORS = {
     "no epochs": ({"epochs": 0}, [], "epochs must be at least 1, got 0"),
     "negative seed": ({"seed": -1}, [], "seed must not be negative, got -1"),
     "stray word": ({}, ["stray"], "unrecognized arguments: stray"),
-    "no value": ({}, ["--epochs"], "argument --epochs: expected one argument"),
+    "no value": ({}, ["--epochs"], "epochs: expected int, got True"),
+    "no such file of a network": ({}, ["--model", "none.py:Net"], "model 'none.py:Net' cannot be imported"),
+    "unknown right inverse": ({}, ["--optimizer.right_inverse", "adjont"], "did you mean 'adjoint'?"),
+    "right inverse without use": ({}, ["--optimizer", "Adam", "--optimizer.right_inverse", "adjoint"], "Adam takes no"),
 }
 
 
 @pytest.mark.parametrize(("settings", "overrides", "message"), ERRORS.values(), ids=ERRORS)
 def test_what_is_wrong_is_named_in_one_line(settings, overrides, message):
     with pytest.raises(ConfigError, match=re.escape(message)) as raised:
-        parse(SMALL | settings, overrides)
+        parse(SMALL | settings, overrides_of(overrides))
     assert "\n" not in str(raised.value)
 
 

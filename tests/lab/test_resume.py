@@ -128,7 +128,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny, tmp_path):
 
 
 def test_resuming_what_never_began_begins(tiny, tmp_path):
-    assert run(tiny(epochs=1), tmp_path / "new", resume=True, progress=False)["step"].iloc[-1] == 4
+    assert run(tiny(epochs=1), tmp_path / "new", resume=True, progress=False).metrics["step"].iloc[-1] == 4
 
 
 DAMAGE = {
@@ -209,3 +209,14 @@ def test_a_full_disk_is_reported_in_one_line_and_leaves_the_previous_checkpoint_
     assert not list(folder.glob(".*"))
     run(config, folder, resume=True, progress=False)
     assert metrics_without_times(folder)["step"].tolist() == list(range(33))
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_what_a_kill_left_half_written_is_swept(tiny, tmp_path, complete):
+    folder = tmp_path / "run"
+    run(tiny(), folder, progress=False)
+    if not complete:
+        (folder / folders.RESULTS).unlink()
+    (folder / ".checkpoint.ckpt.abc.part").write_bytes(bytes(1000))
+    run(tiny(), folder, resume=True, progress=False)
+    assert not list(folder.glob(".*.part"))

@@ -1,5 +1,6 @@
 import itertools
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from revgn_lab.errors import RunError
 from revgn_lab.runs import folders
-from revgn_lab.runs.run import count_steps, run
+from revgn_lab.runs.run import run
 
 OPTIMIZERS = {"GaussNewton": 0.5, "SGD": 0.1, "Adam": 0.003, "AdamW": 0.003, "Muon": 0.02, "LBFGS": 0.5}
 
@@ -21,7 +22,7 @@ def without_times(frame):
 @pytest.mark.parametrize(("optimizer", "lr"), OPTIMIZERS.items(), ids=OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(tiny, tmp_path, optimizer, lr):
     config = tiny("--optimizer", optimizer, f"--optimizer.lr={lr}", batch_size=None, epochs=5)
-    metrics = run(config, tmp_path / "run", progress=False)
+    metrics = run(config, tmp_path / "run", progress=False).metrics
     loss = metrics["loss"].dropna()
     assert len(loss) == 5
     assert loss.iloc[-1] < 0.8 * loss.iloc[0]
@@ -30,7 +31,7 @@ def test_every_optimizer_lowers_the_loss(tiny, tmp_path, optimizer, lr):
 
 def test_the_folder_holds_everything_and_the_table_is_complete(tiny, tmp_path):
     folder = tmp_path / "run"
-    metrics = run(tiny(), folder, progress=False)
+    metrics = run(tiny(), folder, progress=False).metrics
     assert {path.name for path in folder.iterdir()} == {
         folders.CONFIG,
         folders.METRICS,
@@ -53,7 +54,7 @@ def test_the_folder_holds_everything_and_the_table_is_complete(tiny, tmp_path):
 
 
 def test_tensorboard_shows_the_same_numbers(tiny, tmp_path):
-    metrics = run(tiny(), tmp_path, progress=False)
+    metrics = run(tiny(), tmp_path, progress=False).metrics
     events = EventAccumulator(str(tmp_path / folders.TENSORBOARD)).Reload()
     shown = {event.step: event.value for event in events.Scalars("loss")}
     assert list(shown) == list(range(1, 13))
@@ -62,26 +63,28 @@ def test_tensorboard_shows_the_same_numbers(tiny, tmp_path):
 
 def test_one_seed_gives_one_result_and_another_seed_another(tiny, tmp_path):
     first, again, other = (
-        run(tiny(seed=seed), tmp_path / name, progress=False) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+        run(tiny(seed=seed), tmp_path / name, progress=False).metrics for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     pd.testing.assert_frame_equal(without_times(first), without_times(again), check_exact=True)
     assert not without_times(first).equals(without_times(other))
 
 
 def test_a_full_batch_is_one_step_an_epoch_and_after_a_step_comes_the_next(tiny, tmp_path):
-    metrics = run(tiny(batch_size=None, epochs=4), tmp_path, progress=False)
+    metrics = run(tiny(batch_size=None, epochs=4), tmp_path, progress=False).metrics
     assert metrics["epoch"].tolist() == metrics["step"].tolist() == [0, 1, 2, 3, 4]
     assert metrics["loss_after"].iloc[1:4].tolist() == pytest.approx(metrics["loss"].iloc[2:].tolist(), rel=1e-4)
 
 
 def test_evaluation_and_checkpoints_come_every_few_epochs_and_at_the_end(tiny, tmp_path):
-    metrics = run(tiny(batch_size=None, epochs=5, evaluate_every=2, checkpoint_every=3), tmp_path, progress=False)
+    metrics = run(
+        tiny(batch_size=None, epochs=5, evaluate_every=2, checkpoint_every=3), tmp_path, progress=False
+    ).metrics
     assert metrics.loc[metrics["test_loss"].notna(), "step"].tolist() == [0, 2, 4, 5]
     assert torch.load(tmp_path / folders.CHECKPOINT, weights_only=True)["progress"]["steps"] == 5
 
 
 def test_the_loss_after_a_step_can_be_left_out(tiny, tmp_path):
-    metrics = run(tiny(loss_after_step=False), tmp_path, progress=False)
+    metrics = run(tiny(loss_after_step=False), tmp_path, progress=False).metrics
     assert "loss_after" not in metrics
     assert "loss_change" not in metrics
 
@@ -91,19 +94,19 @@ def test_the_loss_after_a_step_can_be_left_out(tiny, tmp_path):
 )
 def test_a_scheduler_counts_epochs_or_steps(tiny, tmp_path, by, expected):
     scheduler = {"class_path": "ExponentialLR", "init_args": {"gamma": 0.5}}
-    metrics = run(tiny(scheduler=scheduler, schedule_by=by, epochs=2), tmp_path, progress=False)
+    metrics = run(tiny(scheduler=scheduler, schedule_by=by, epochs=2), tmp_path, progress=False).metrics
     assert metrics["lr"].dropna().tolist() == expected
 
 
 def test_float64_reaches_what_float32_cannot(tiny, tmp_path):
     config = tiny("--optimizer.lr=1", "--model.state_features=128", dtype="float64", batch_size=None, epochs=8)
-    metrics = run(config, tmp_path, progress=False)
+    metrics = run(config, tmp_path, progress=False).metrics
     assert metrics["loss"].min() < 1e-20
 
 
 def test_the_theoretical_step_trains_in_float64_to_rounding(tiny, tmp_path):
     words = ("--optimizer", "DenseGaussNewton", "--data.rows=10", "--model.hidden_features=30", "--dtype=float64")
-    metrics = run(tiny(*words, batch_size=None, epochs=8), tmp_path, progress=False)
+    metrics = run(tiny(*words, batch_size=None, epochs=8), tmp_path, progress=False).metrics
     assert metrics["exact"].dropna().eq(1).all()
     assert metrics["loss_after"].iloc[-1] < 1e-20
 
@@ -115,7 +118,7 @@ def test_regression_on_a_table_of_the_users_own(tiny, tmp_path):
     frame.to_csv(tmp_path / "table.csv", index=False)
     data = {"name_or_path": str(tmp_path / "table.csv"), "target": "y"}
     config = tiny("--optimizer", "Adam", "--optimizer.lr=0.02", data=data, loss="revgn.losses.MSELoss", epochs=20)
-    metrics = run(config, tmp_path / "run", progress=False)
+    metrics = run(config, tmp_path / "run", progress=False).metrics
     assert metrics["test_r2"].iloc[-1] > 0.5
     assert "test_accuracy" not in metrics
     with pytest.raises(ValueError, match="quantities, not classes, as targets; use --loss MSELoss"):
@@ -143,7 +146,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tiny, tmp_path):
 def test_overwriting_replaces_a_run_and_nothing_else(tiny, tmp_path):
     run(tiny(), tmp_path, progress=False)
     (tmp_path / "notes.txt").write_text("mine")
-    metrics = run(tiny(seed=1, epochs=1), tmp_path, progress=False, overwrite=True)
+    metrics = run(tiny(seed=1, epochs=1), tmp_path, progress=False, overwrite=True).metrics
     assert len(pd.read_csv(tmp_path / folders.METRICS)) == len(metrics) == 5
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert len(list((tmp_path / folders.TENSORBOARD).glob("events*"))) == 1
@@ -166,30 +169,28 @@ def test_overwriting_that_was_killed_while_it_removed_can_be_repeated(removed, t
         patch.setattr(Path, "unlink", unlink_until_killed)
         with pytest.raises(Killed):
             folders.claim(tmp_path, tiny(seed=1), resume=False, overwrite=True)
-    assert folders.state_of(tmp_path) is (folders.State.COMPLETE if removed == 0 else folders.State.STARTED)
-    metrics = run(tiny(seed=1), tmp_path, progress=False, overwrite=True)
+    expected = {0: folders.State.COMPLETE, 3: folders.State.PREPARED}.get(removed, folders.State.STARTED)
+    assert folders.state_of(tmp_path) is expected
+    metrics = run(tiny(seed=1), tmp_path, progress=False, overwrite=True).metrics
     pd.testing.assert_frame_equal(metrics, pd.read_csv(tmp_path / folders.METRICS), check_dtype=False)
 
 
 def test_a_complete_run_is_not_run_again(tiny, tmp_path):
-    metrics = run(tiny(), tmp_path, progress=False)
+    metrics = run(tiny(), tmp_path, progress=False).metrics
     written = (tmp_path / folders.CHECKPOINT).stat().st_mtime_ns
-    again = run(tiny(), tmp_path, progress=False, resume=True)
+    again = run(tiny(), tmp_path, progress=False, resume=True).metrics
     pd.testing.assert_frame_equal(metrics, again, check_dtype=False)
     assert (tmp_path / folders.CHECKPOINT).stat().st_mtime_ns == written
-
-
-def test_steps_are_counted_without_training(tiny):
-    assert count_steps(tiny()) == 12
-    assert count_steps(tiny(batch_size=None)) == 3
-    assert count_steps(tiny(batch_size=60, drop_last=False)) == 6
 
 
 @pytest.mark.parametrize("optimizer", ["GaussNewton", "SGD"])
 def test_a_diverging_run_stops_with_advice_and_keeps_its_metrics(tiny, tmp_path, optimizer):
     config = tiny("--optimizer", optimizer, "--optimizer.lr=100", epochs=30)
-    with pytest.raises(FloatingPointError, match="lower the learning rate"):
-        run(config, tmp_path, progress=False)
-    metrics = pd.read_csv(tmp_path / folders.METRICS)
-    assert metrics["loss"].iloc[-1] > 1e3 * metrics["loss"].iloc[1]
-    assert folders.RESULTS not in {path.name for path in tmp_path.iterdir()}
+    result = run(config, tmp_path, progress=False)
+    assert "lower the learning rate" in result.diverged
+    *_, last, empty = result.metrics["loss"]
+    assert last > 1e3 * result.metrics["loss"].iloc[1]
+    assert math.isnan(empty)
+    again = run(config, tmp_path, progress=False, resume=True)
+    assert again.diverged == result.diverged
+    pd.testing.assert_frame_equal(again.metrics, result.metrics, check_dtype=False)

@@ -13,8 +13,8 @@ def without_times(frame):
 
 
 def test_the_second_optimizer_takes_over_after_the_first_epochs(tiny, tmp_path):
-    alone = run(tiny(*ADAM), tmp_path / "adam", progress=False)
-    switched = run(tiny(*ADAM, *THEN_NEWTON), tmp_path / "switched", progress=False)
+    alone = run(tiny(*ADAM), tmp_path / "adam", progress=False).metrics
+    switched = run(tiny(*ADAM, *THEN_NEWTON), tmp_path / "switched", progress=False).metrics
     common = [name for name in alone if name != "seconds"]
     # Four steps an epoch; the fifth step's loss is still that of Adam's weights.
     pd.testing.assert_frame_equal(alone.loc[:4, common], switched.loc[:4, common], check_exact=True)
@@ -25,9 +25,9 @@ def test_the_second_optimizer_takes_over_after_the_first_epochs(tiny, tmp_path):
 
 
 def test_gauss_newton_may_come_first(tiny, tmp_path):
-    alone = run(tiny(), tmp_path / "newton", progress=False)
+    alone = run(tiny(), tmp_path / "newton", progress=False).metrics
     words = ("--second_optimizer", "SGD", "--second_optimizer.lr=0.01", "--switch_after=2")
-    switched = run(tiny(*words), tmp_path / "switched", progress=False)
+    switched = run(tiny(*words), tmp_path / "switched", progress=False).metrics
     pd.testing.assert_frame_equal(without_times(alone)[:9], without_times(switched)[:9], check_exact=True)
     assert switched["defect"].notna().tolist() == [False] + 8 * [True] + 4 * [False]
 

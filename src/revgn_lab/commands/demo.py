@@ -4,13 +4,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from revgn.naming import unknown_name
+from revgn_lab.commands import study
 from revgn_lab.errors import ConfigError
 
 SUMMARY = "compare Gauss-Newton with Adam and SGD, and write a page"
 _DESCRIPTION = """\
 Train the same reversible networks with exact Gauss-Newton, Adam and SGD, on a full batch and on mini-batches, each
 with several seeds, and write one page with what came out: curves, numbers, settings. It opens in any browser, without
-network. Runs that are complete are not run again, interrupted ones go on where they were.
+network. Runs that are complete are not run again, interrupted ones go on where they were. It is the study `demo`.
 """
 _EXAMPLES = """\
 examples:
@@ -18,6 +20,7 @@ examples:
   revgn demo --dataset fashion-mnist --out runs/fashion
   revgn demo --seeds 1 2 3 4 5
 """
+_SCALES = {"digits": "smoke", "fashion-mnist": "cpu"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,22 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EXAMPLES
     parser.add_argument("--dataset", default="digits", metavar="NAME", help="digits (default) or fashion-mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: runs/demo")
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[42, 43, 44],
-        metavar="SEED",
-        help="default: 42 43 44",
-    )
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: 42 43 44")
 
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     """Run the demo and say where its page is."""
     if rest:
         raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn demo --help")
-    from revgn_lab.demo import demo
+    if arguments.dataset not in _SCALES:
+        raise ConfigError(unknown_name("dataset", arguments.dataset, _SCALES))
+    from revgn_lab.studies.execution import Machine
+    from revgn_lab.studies.expansion import expand
 
-    page = demo(arguments.dataset, arguments.out, arguments.seeds, progress=True)
-    print(f"Open {page} in a browser.")
-    return 0
+    rows = expand("demo", _SCALES[arguments.dataset], seeds=arguments.seeds)
+    return study.conduct(rows, arguments.out, Machine())

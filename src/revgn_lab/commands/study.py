@@ -10,6 +10,7 @@ from revgn_lab.errors import ConfigError
 from revgn_lab.settings.shipped import shipped_studies
 
 if TYPE_CHECKING:
+    from revgn_lab.studies.execution import Machine
     from revgn_lab.studies.outcomes import Outcome
     from revgn_lab.studies.rows import Row
 
@@ -53,14 +54,21 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         return _list()
     if not arguments.name:
         raise ConfigError(f"no NAME; give the path of a YAML file or one of {', '.join(shipped_studies())}")
-    from revgn_lab.studies.execution import Machine, execute
+    from revgn_lab.studies.execution import Machine
     from revgn_lab.studies.expansion import expand
 
     rows = expand(arguments.name, arguments.scale)
     folder = arguments.out or Path("runs") / f"study-{Path(arguments.name).stem}-{arguments.scale}"
     if arguments.dry_run:
         return _print_table(rows, folder)
-    outcomes = execute(rows, folder, Machine(arguments.jobs, arguments.profile))
+    return conduct(rows, folder, Machine(arguments.jobs, arguments.profile))
+
+
+def conduct(rows: "Sequence[Row]", folder: Path, machine: "Machine") -> int:
+    """Run the rows and write their page; the exit status is 1 if runs have failed."""
+    from revgn_lab.studies.execution import execute
+
+    outcomes = execute(rows, folder, machine)
     from revgn_lab.report.study_page import write_report
 
     page = write_report([folder], folder)

@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.epilog = _EXAMPLES.format(shipped=", ".join(shipped_configs()))
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, a name below, or the folder of a run", nargs="?")
+    parser.add_argument("--config", dest="config", metavar="CONFIG", help="the same", default=argparse.SUPPRESS)
+    parser.add_argument("--print_config", action="store_true", help="print all settings as YAML, and train nothing")
     parser.add_argument("-h", "--help", action=_TrainHelp, nargs=0, help="show this help; after CONFIG: its settings")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME-OF-CONFIG")
     existing = parser.add_mutually_exclusive_group()
@@ -73,18 +75,27 @@ class _TrainHelp(argparse.Action):
 
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Train as the configuration says, and tell the end in a line."""
+    """Train as the configuration says, and tell the end in a line; the exit status is 1 if it diverged."""
     if not arguments.config:
         raise ConfigError(f"no CONFIG; give the path of a YAML file or one of {', '.join(shipped_configs())}")
-    from revgn_lab.runs.run import run as train
     from revgn_lab.settings.parsing import parse, read_yaml
+    from revgn_lab.settings.words import overrides_of
 
     path = find_config(arguments.config)
-    config = parse(read_yaml(path), rest)
+    config = parse(read_yaml(path), overrides_of(rest))
+    if arguments.print_config:
+        import yaml
+
+        print(yaml.safe_dump(config.as_dict(), sort_keys=False), end="")
+        return 0
+    from revgn_lab.runs.run import run as train
+
     is_run = path.parent == Path(arguments.config)
     folder = arguments.out or (path.parent if is_run else Path("runs") / path.stem)
-    metrics = train(config, folder, resume=arguments.resume, overwrite=arguments.overwrite)
-    print(_in_short(metrics, folder))
+    result = train(config, folder, resume=arguments.resume, overwrite=arguments.overwrite)
+    if result.diverged:
+        raise FloatingPointError(f"{result.diverged}; what led to it is in {folder}/")
+    print(_in_short(result.metrics, folder))
     return 0
 
 

@@ -17,8 +17,8 @@ class Dataset:
         test_targets: (m,) or (m, k), as `targets`.
         num_classes: how many classes there are; None for regression.
         classes: what class 0, 1, ... is called; empty for regression.
-        target_mean: (k,) what was taken from regression targets; None for classification.
-        target_scale: (k,) what regression targets were then divided by; None for classification.
+        target_mean: (k,) float64, what was taken from regression targets; None for classification.
+        target_scale: (k,) float64, what regression targets were then divided by; None for classification.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Dataset:
         return self.targets.shape[1] if self.num_classes is None else self.num_classes
 
     def in_original_units(self, targets: Tensor) -> Tensor:
-        """Regression `targets` or predictions (n, k), mapped back to the units of the file.
+        """Regression `targets` or predictions (n, k), mapped back to the units of the file, in float64.
 
         Raises:
             ValueError: this is a classification set, whose targets are class numbers.

@@ -16,6 +16,7 @@ from revgn_lab.data.parts import Parts, image_parts
 
 _UNSIGNED_BYTE = 0x08  # the format's code for the only type that these sets use
 _GZIP_MAGIC = b"\x1f\x8b"
+_LONGEST_GAP = 50  # labels of class 0 in a row, or empty images
 _REMEDY = "remove or replace this file and run again (a missing one is downloaded)"
 
 
@@ -92,7 +93,20 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> Tensor:
         raise DataError(f"{path}: holds {_times(found)} values, expected {_times(shape)}; {_REMEDY}")
     if len(content) != header + math.prod(shape):
         raise DataError(f"{path}: has {len(content)} bytes, expected {header + math.prod(shape)}; {_REMEDY}")
-    return torch.frombuffer(content, dtype=torch.uint8, offset=header).reshape(shape)
+    values = torch.frombuffer(content, dtype=torch.uint8, offset=header).reshape(shape)
+    _require_no_hole(path, values)
+    return values
+
+
+def _require_no_hole(path: Path, values: Tensor) -> None:
+    """Refuse what a broken copy leaves: a long run of rows that are zero throughout, as no published file has."""
+    full = torch.nonzero(values.reshape(len(values), -1).any(dim=1)).flatten()
+    ends = torch.cat([torch.tensor([-1]), full, torch.tensor([len(values)])])
+    gaps = ends.diff() - 1
+    longest = int(gaps.max())
+    if longest > _LONGEST_GAP:
+        first = int(ends[gaps.argmax()]) + 1
+        raise DataError(f"{path}: {longest} rows from {first} on are all zero, as in a broken copy; {_REMEDY}")
 
 
 def _content(path: Path) -> bytearray:

@@ -59,8 +59,8 @@ class Parts:
             test_targets=target_values(self.test_targets),
             num_classes=len(self.classes) or None,
             classes=self.classes,
-            target_mean=None if self.target_mean is None else self.target_mean.to(dtype),
-            target_scale=None if self.target_scale is None else self.target_scale.to(dtype),
+            target_mean=self.target_mean,
+            target_scale=self.target_scale,
         )
 
 
@@ -75,13 +75,19 @@ def standardise(values: Tensor, mean: Tensor, scale: Tensor, dtype: torch.dtype)
 
 
 def column_statistics(columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column of (n, p) float64; the scale of a constant column is 1.
+    """Mean and standard deviation of each column of (n, p) float64; a constant column has its value and 1.
 
-    Constancy is decided by the values: rounding makes the standard deviation of equal numbers tiny, not zero.
+    Constancy is decided by the values: rounding makes the standard deviation of equal numbers tiny, not zero, and their
+    mean another number.
     """
-    scale = columns.std(dim=0, correction=0)
-    constant = columns.amax(dim=0) == columns.amin(dim=0)
-    return columns.mean(dim=0), torch.where(constant, torch.ones_like(scale), scale)
+    smallest, largest = columns.amin(dim=0), columns.amax(dim=0)
+    constant = smallest == largest
+    # In units of a power of two, which rounds nothing: squares of 1e160 and 1e-170 are no numbers.
+    _, exponent = torch.frexp(torch.maximum(smallest.abs(), largest.abs()))
+    unit = torch.ldexp(torch.ones_like(largest), exponent.clamp(-1000, 1000))
+    scaled = columns / unit
+    mean, scale = scaled.mean(dim=0) * unit, scaled.std(dim=0, correction=0) * unit
+    return torch.where(constant, largest, mean), torch.where(constant, torch.ones_like(scale), scale)
 
 
 def image_parts(

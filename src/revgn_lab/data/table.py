@@ -1,5 +1,6 @@
 """A table of the user's own, CSV, Parquet or NPZ: numeric columns as inputs and one named column as target."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from revgn_lab.data.splits import split
 SUFFIXES = (".csv", ".parquet", ".npz")
 Task = Literal["classification", "regression"]
 _NUMBERS = "biuf"  # numpy's letters for booleans, integers and floats
+_WORDS_FOR_NOTHING = ("na", "n/a", "#n/a", "nan", "none", "null", "-nan")
 _LEAST_ROWS_PER_CLASS = 2  # on average: with fewer, a column is more likely a quantity or a row's name than a class
 
 
@@ -157,7 +159,7 @@ def _read_frame(path: Path, suffix: str) -> dict[str, Any]:
         require("pyarrow", "to read parquet files")
         frame = pandas.read_parquet(path)
     else:
-        frame = pandas.read_csv(path, low_memory=False)  # else a column's type can differ from chunk to chunk
+        frame = _read_csv(pandas, path)
         nameless = [name for name in frame.columns if str(name).startswith("Unnamed: ")]
         if nameless:
             raise DataError(
@@ -165,6 +167,33 @@ def _read_frame(path: Path, suffix: str) -> dict[str, Any]:
                 "wrote, which are no inputs; drop them (to_csv(index=False)) or name them"
             )
     return {str(name): _column(pandas, frame[name]) for name in frame.columns}
+
+
+def _read_csv(pandas: Any, path: Path) -> Any:
+    """The file as a data frame; an empty place is a missing value, and NA is one among numbers but not among words."""
+    first = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+    twice = list(first[first.duplicated() & (first != "")])
+    if twice:
+        raise DataError(f"{path}: the first line names column {twice[0]!r} twice; rename one of them")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        try:
+            # In one piece, as a column's type could differ from chunk to chunk; no column is taken for names of rows.
+            read = {"low_memory": False, "index_col": False, "keep_default_na": False, "na_values": [""]}
+            frame = pandas.read_csv(path, **read)
+        except pandas.errors.ParserWarning as error:
+            raise DataError(
+                f"{path}: rows have more fields than the {len(first)} names of the first line; give each column a name"
+            ) from error
+    words = frame.select_dtypes(exclude=["number", "bool"])
+    return frame.assign(**{name: _numbers_where_possible(pandas, column) for name, column in words.items()})
+
+
+def _numbers_where_possible(pandas: Any, column: Any) -> Any:
+    """A column as numbers, if every place has one, is empty or has a word for nothing."""
+    nothing = column.isna() | column.astype(str).str.strip().str.lower().isin(_WORDS_FOR_NOTHING)
+    numbers = pandas.to_numeric(column.mask(nothing), errors="coerce")
+    return numbers if numbers.notna().any() and (numbers.notna() | nothing).all() else column
 
 
 def _column(pandas: Any, series: Any) -> Any:

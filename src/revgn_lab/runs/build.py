@@ -1,7 +1,7 @@
 """From a configuration to the objects that are trained."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -17,7 +17,7 @@ from revgn_lab.data import Dataset
 from revgn_lab.errors import ConfigError
 from revgn_lab.runs.training_module import Switch, TrainingModule
 from revgn_lab.settings.config import Part, RunConfig
-from revgn_lab.settings.kinds import CONTROL, KINDS, LOSS, MODEL, OPTIMIZER, SCHEDULER, SOLVER
+from revgn_lab.settings.kinds import KINDS, LOSS, MODEL, OPTIMIZER, SCHEDULER, SECOND_OPTIMIZER
 
 _OF_QUANTITIES = (MSELoss, PoissonNLLLoss, Robust)
 
@@ -30,7 +30,7 @@ def build_data(config: RunConfig) -> Dataset:
         ConfigError: the loss has no use for its targets.
     """
     dataset = _load(tuple(sorted(config.data.items())), config.training.dtype)
-    if dataset.num_classes is None and not issubclass(LOSS.find(config.loss.class_path), _OF_QUANTITIES):
+    if dataset.num_classes is None and not issubclass(LOSS.find(config.parts[LOSS.name].class_path), _OF_QUANTITIES):
         raise ConfigError(f"{dataset.name} has quantities, not classes, as targets; use --loss MSELoss")
     return dataset
 
@@ -47,7 +47,7 @@ def target_rows(targets: Tensor, classes: int | None, *, dtype: torch.dtype) -> 
 
 def build_loss(config: RunConfig) -> GaussNewtonLoss:
     """The loss."""
-    return _build("loss", config.loss)
+    return _build(LOSS.name, config.parts[LOSS.name])
 
 
 def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> TrainingModule:
@@ -58,20 +58,20 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
     """
     try:
         model = _model(config, dataset)
-        first = _optimizers(config.optimizer, model, loss, solver=config.solver, control=config.control)
-        second = _optimizers(config.second_optimizer, model, loss) if config.second_optimizer else []
+        first = _optimizers(OPTIMIZER.name, config.parts, model, loss)
+        second = _optimizers(SECOND_OPTIMIZER.name, config.parts, model, loss)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
     return TrainingModule(
         model,
         loss,
         [*first, *second],
-        _schedulers(config.scheduler, [*first, *second]),
+        _schedulers(config.parts.get(SCHEDULER.name), [*first, *second]),
         switch=Switch(config.training.switch_after, len(first)) if config.training.switch_after else None,
         classes=dataset.num_classes,
         schedule_by=config.training.schedule_by,
         loss_after_step=config.training.loss_after_step,
-        controlled=config.control is not None,
+        controlled="optimizer.control" in config.parts,
         exactness="exactness" in config.training.diagnostics,
     )
 
@@ -96,29 +96,33 @@ def _model(config: RunConfig, dataset: Dataset) -> nn.Module:
         "generator": torch.Generator().manual_seed(config.training.seed),
         "dtype": dataset.inputs.dtype,
     }
-    takes = signature(MODEL.find(config.model.class_path)).parameters
+    part = config.parts[MODEL.name]
+    takes = signature(MODEL.find(part.class_path)).parameters
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation takes no generator
         torch.manual_seed(config.training.seed)
-        model = _build(MODEL.name, config.model, **{name: value for name, value in given.items() if name in takes})
+        model = _build(
+            MODEL.name, config.parts[MODEL.name], **{name: value for name, value in given.items() if name in takes}
+        )
     return model.to(dataset.inputs.dtype)
 
 
-def _optimizers(
-    part: Part, model: nn.Module, loss: GaussNewtonLoss, *, solver: Part | None = None, control: Part | None = None
-) -> list[Optimizer]:
-    """The optimizer, and a second one for parameters that it does not take."""
+def _optimizers(name: str, parts: Mapping[str, Part], model: nn.Module, loss: GaussNewtonLoss) -> list[Optimizer]:
+    """The optimizer of that name if there is one, and a second one for parameters that it does not take."""
+    if name not in parts:
+        return []
+    part = parts[name]
     kind = OPTIMIZER.find(part.class_path)
     if issubclass(kind, GaussNewton):
-        named = {"solver": (SOLVER.name, solver), "control": (CONTROL.name, control)}
-        chosen = {key: _build(name, each) for key, (name, each) in named.items() if each}
-        return [_build("optimizer", part, model, loss, **chosen)]
+        inner = {key: each for key, each in parts.items() if key.startswith(f"{name}.")}
+        chosen = {key.rpartition(".")[2]: _build(key, each) for key, each in inner.items()}
+        return [_build(name, part, model, loss, **chosen)]
     if not issubclass(kind, torch.optim.Muon):
-        return [_build("optimizer", part, model.parameters())]
+        return [_build(name, part, model.parameters())]
     # Muon orthogonalises matrices; its authors leave all else to AdamW.
     matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
     others = [parameter for parameter in model.parameters() if parameter.ndim != 2]
     shared = {name: value for name, value in part.init_args.items() if name in ("lr", "weight_decay")}
-    return [_build("optimizer", part, matrices), *([torch.optim.AdamW(others, **shared)] if others else [])]
+    return [_build(name, part, matrices), *([torch.optim.AdamW(others, **shared)] if others else [])]
 
 
 def _schedulers(part: Part | None, optimizers: Sequence[Optimizer]) -> list[LRScheduler]:

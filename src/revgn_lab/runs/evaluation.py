@@ -1,8 +1,10 @@
 """How good a network is on given rows."""
 
+import math
+
 import torch
+from sklearn.metrics import r2_score
 from torch import Tensor, nn
-from torchmetrics.functional import r2_score
 from torchmetrics.functional.classification import multiclass_accuracy
 
 _CHUNK = 4096  # rows at a time: features of a wide network on a whole test set need not fit into memory
@@ -28,6 +30,10 @@ def evaluate(
 def score(outputs: Tensor, targets: Tensor, classes: int | None) -> dict[str, float]:
     """The accuracy in percent, or the R^2 score where there are no classes (and rows enough to have a variance)."""
     if classes is None:
-        return {"r2": float(r2_score(outputs, targets))} if len(outputs) > 1 else {}
+        if len(outputs) < 2:
+            return {}
+        # Not torchmetrics' score, whose fixed tolerance takes targets that vary little for constant ones.
+        known = bool(outputs.isfinite().all())
+        return {"r2": r2_score(targets.double().cpu(), outputs.double().cpu()) if known else math.nan}
     labels = targets.argmax(-1) if targets.is_floating_point() else targets  # probabilities or class indices
     return {"accuracy": 100.0 * float(multiclass_accuracy(outputs.argmax(-1), labels, classes, average="micro"))}

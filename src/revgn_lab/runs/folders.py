@@ -9,7 +9,7 @@ import yaml
 from revgn_lab.errors import FolderError
 from revgn_lab.files import write_atomically
 from revgn_lab.settings.config import RunConfig
-from revgn_lab.settings.parsing import read_yaml
+from revgn_lab.settings.parsing import parse, read_yaml
 
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
@@ -24,6 +24,7 @@ class State(Enum):
     """How far the run in a folder has come."""
 
     ABSENT = "absent"
+    PREPARED = "prepared"  # settings, and nothing else
     STARTED = "started"
     COMPLETE = "complete"
 
@@ -32,11 +33,28 @@ def state_of(folder: Path) -> State:
     """How far the run in this folder has come."""
     if not (folder / CONFIG).is_file():
         return State.ABSENT
-    return State.COMPLETE if (folder / RESULTS).is_file() else State.STARTED
+    if (folder / RESULTS).is_file():
+        return State.COMPLETE
+    return State.STARTED if any((folder / name).exists() for name in (METRICS, CHECKPOINT)) else State.PREPARED
+
+
+def prepare(folder: Path, config: RunConfig) -> None:
+    """Write the settings of a run that is still to be begun."""
+    write_atomically(folder / CONFIG, yaml.safe_dump(config.as_dict(), sort_keys=False))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The settings of the run in this folder.
+
+    Raises:
+        ConfigError: they are not what they should be.
+        OSError: there are none.
+    """
+    return parse(read_yaml(folder / CONFIG))
 
 
 def claim(folder: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> State:
-    """Make the folder ready for this run, which then goes on from what it holds or, if ABSENT, starts afresh.
+    """Make the folder ready for this run, which then goes on from what it holds or, if PREPARED, starts afresh.
 
     Raises:
         FolderError: the folder holds a run already, and neither `resume` nor `overwrite` says what to do with it; or
@@ -46,13 +64,21 @@ def claim(folder: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> 
     if state is State.ABSENT and folder.is_dir() and any(folder.iterdir()) and not _only_leftovers(folder):
         raise FolderError(f"{folder} holds files but no run; name another folder with --out")
     if state is not State.ABSENT and not overwrite:
-        if not resume:
+        if state is not State.PREPARED and not resume:
             raise FolderError(f"{folder} holds a run already; go on with --resume, or start over with --overwrite")
         _require_same_settings(folder, config)
-        return state
-    _clear(folder)
-    write_atomically(folder / CONFIG, yaml.safe_dump(config.as_dict(), sort_keys=False))
-    return State.ABSENT
+    if overwrite or state in (State.ABSENT, State.PREPARED):
+        _clear(folder)
+        prepare(folder, config)
+        return State.PREPARED
+    sweep(folder)
+    return state
+
+
+def sweep(folder: Path) -> None:
+    """Remove what was being written when a process was killed."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def _only_leftovers(folder: Path) -> bool:
@@ -75,9 +101,10 @@ def _clear(folder: Path) -> None:
     """Remove a run's own files, its settings excepted, and what it was writing when it was killed, and nothing else."""
     # Results first, settings to be replaced later: a kill in between must leave a run, and none that looks complete.
     own = (RESULTS, REPRESENTATIONS, CHECKPOINT, METRICS)
-    for pattern in (*own, f"{TENSORBOARD}/events.out.tfevents.*", ".*.part"):
+    for pattern in (*own, f"{TENSORBOARD}/events.out.tfevents.*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+    sweep(folder)
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:

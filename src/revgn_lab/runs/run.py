@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
@@ -28,6 +27,7 @@ from revgn_lab.runs.environment import environment
 from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, RESULTS, TENSORBOARD, State, claim
 from revgn_lab.runs.interrupts import StopBetweenSteps
 from revgn_lab.runs.metrics_table import MetricsTable
+from revgn_lab.runs.result import Result, diverged, read_result
 from revgn_lab.settings.config import RunConfig
 
 
@@ -38,8 +38,8 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     progress: "bool | tqdm[Any]" = True,
-) -> pd.DataFrame:
-    """Train to the end, and return the metrics: one row a step, with the columns described in `table.COLUMNS`.
+) -> Result:
+    """Train to the end; to diverge is an end too.
 
     The folder then holds config.yaml, metrics.csv, checkpoint.ckpt, tensorboard/ and results.json, and for the
     diagnostics `cka` also representations.npz: the states of the probe rows after each block or layer, at the end.
@@ -54,7 +54,6 @@ def run(
 
     Raises:
         DataError, ConfigError, RunError: data, settings, folder or checkpoint are not what they should be.
-        FloatingPointError: the training diverged.
         OSError: the folder cannot be written.
     """
     training = config.training
@@ -81,7 +80,7 @@ def run(
     diagnosis = diagnoses(training, module.model, probe, rows)
     state = claim(folder, config, resume=resume, overwrite=overwrite)
     if state is State.COMPLETE:
-        return pd.read_csv(folder / METRICS)
+        return read_result(folder)
     checkpoint = folder / CHECKPOINT if (folder / CHECKPOINT).is_file() else None
     # Its notes on hardware and on other products, which the output of this package has no room for.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -105,22 +104,16 @@ def run(
             log_every_n_steps=1,
             default_root_dir=folder,
         )
-        _fit(trainer, module, loader, checkpoint)
+        try:
+            _fit(trainer, module, loader, checkpoint)
+        except FloatingPointError as error:
+            return diverged(folder, str(error))
     if "cka" in training.diagnostics:
         write_representations(folder / REPRESENTATIONS, module.model, probe)
     last = {name: value if math.isfinite(value) else None for name, value in table.rows[module.steps].items()}
     final = {**last, "steps": module.steps, "rows": len(dataset.inputs)}
     write_atomically(folder / RESULTS, json.dumps({"final": final, "environment": environment()}, indent=2) + "\n")
-    return table.frame()
-
-
-def count_steps(config: RunConfig) -> int:
-    """Steps that a whole run takes, for a bar over several."""
-    dataset, training = build_data(config), config.training
-    loader = batches(
-        dataset.inputs, dataset.targets, training.batch_size, seed=training.seed, drop_last=training.drop_last
-    )
-    return training.epochs * len(loader)
+    return Result(table.frame())
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Any, checkpoint: Path | None) -> None:

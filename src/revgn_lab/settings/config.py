@@ -9,9 +9,6 @@ import yaml
 
 from revgn_lab.errors import ConfigError
 
-PLAIN_MODEL = "RevMLP"
-"""The network that is meant by arguments alone, and written as such."""
-
 _COUNTS = (  # settings of `Training` that are at least 1 where they are given
     "epochs",
     "batch_size",
@@ -86,49 +83,33 @@ class RunConfig:
 
     Args:
         data: arguments of `revgn_lab.data.load`.
-        model, loss, optimizer, solver, scheduler: classes of `KINDS`; the solver is that of the optimizer. Arguments of
-            the model that the data decide are left out.
+        parts: classes with their arguments by the names of `KINDS`: "model", "optimizer", "optimizer.solver", ...; of
+            the kinds that can be left out only those that were chosen. Arguments that the data decide are left out.
         training: how the run goes.
-        control: of the optimizer, whose steps it then judges; None for plain steps.
-        second_optimizer: takes over after `training.switch_after` epochs, with its own default solver; None for none.
 
     Raises:
         ConfigError: a second optimizer without an epoch to begin after, or the other way round.
     """
 
     data: Mapping[str, Any]
-    model: Part
-    loss: Part
-    optimizer: Part
-    solver: Part | None
-    scheduler: Part | None
+    parts: Mapping[str, Part]
     training: Training
-    control: Part | None = None
-    second_optimizer: Part | None = None
 
     def __post_init__(self) -> None:
-        if (self.second_optimizer is None) != (self.training.switch_after is None):
+        second = self.parts.get("second_optimizer")
+        if (second is None) != (self.training.switch_after is None):
             raise ConfigError(
-                f"second_optimizer is {self.second_optimizer and self.second_optimizer.class_path} and switch_after is "
-                f"{self.training.switch_after}; give both to switch, or neither"
+                f"second_optimizer is {second and second.class_path} and switch_after is {self.training.switch_after}; "
+                "give both to switch, or neither"
             )
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as they stand in YAML, defaults included."""
-        optimizer = asdict(self.optimizer)
-        for name, part in (("solver", self.solver), ("control", self.control)):
-            if part:
-                optimizer["init_args"][name] = asdict(part)
-        plain = self.model.class_path == PLAIN_MODEL
-        settings = {
-            "data": dict(self.data),
-            "model": dict(self.model.init_args) if plain else asdict(self.model),
-            "loss": asdict(self.loss),
-            "optimizer": optimizer,
-            "second_optimizer": asdict(self.second_optimizer) if self.second_optimizer else None,
-            "scheduler": asdict(self.scheduler) if self.scheduler else None,
-            **asdict(self.training),
-        }
+        parts = {name: asdict(part) for name, part in self.parts.items()}
+        for name in [name for name in parts if "." in name]:  # a part of a part stands among its arguments
+            whole, _, own = name.rpartition(".")
+            parts[whole]["init_args"][own] = parts.pop(name)
+        settings = {"data": dict(self.data), **parts, **asdict(self.training)}
         return yaml.safe_load(yaml.dump(settings, Dumper=_PlainDumper, sort_keys=False))
 
 

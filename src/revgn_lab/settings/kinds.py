@@ -1,8 +1,13 @@
 """The classes that a configuration can name: networks, losses, optimizers and their parts, schedulers."""
 
+import functools
+import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -10,14 +15,14 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from revgn import GaussNewton, control, dense, losses, solvers
+from revgn import GaussNewton, control, dense, losses, right_inverses, solvers
 from revgn.control import Control
 from revgn.losses import GaussNewtonLoss
 from revgn.naming import unknown_name
 from revgn.nn import RevMLP
+from revgn.right_inverses import RightInverse
 from revgn.solvers import Solver
 from revgn_lab.errors import ConfigError
-from revgn_lab.settings.config import PLAIN_MODEL
 from revgn_lab.settings.networks import MLP, ConvNet
 
 
@@ -40,23 +45,45 @@ class Kind:
     default: str | None = None
 
     def find(self, class_path: str) -> type:
-        """The class of that short name, or a class of the user's own by its import path.
+        """The class of that short name, or one of the user's own: "package.module.Name", or "file.py:Name".
 
         Raises:
             ConfigError: there is none, or it is of another kind.
         """
-        module, _, short = class_path.rpartition(".")
-        if not module:
-            if short not in self.classes:
-                raise ConfigError(unknown_name(self.name, class_path, self.classes))
-            return self.classes[short]
+        if class_path in self.classes:
+            return self.classes[class_path]
         try:
-            found: Any = getattr(import_module(module), short)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{self.name} {class_path!r} cannot be imported ({error}); check the path") from error
+            found = _imported(class_path)
+        except Exception as error:  # whatever the user's own module raises
+            reason = f"{type(error).__name__}: {error}"
+            raise ConfigError(
+                f"{self.name} {class_path!r} cannot be imported ({reason}); give package.module.Name or file.py:Name"
+            ) from error
+        if found is None:
+            raise ConfigError(unknown_name(self.name, class_path, self.classes))
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise ConfigError(f"{class_path} is not a {self.base.__name__}, as every {self.name} must be")
         return found
+
+
+def _imported(class_path: str) -> Any:
+    """What a path names; None if it is no path but a short name."""
+    file, colon, name = class_path.rpartition(":")
+    if colon and file.endswith(".py"):
+        return getattr(_module(Path(file).resolve()), name)
+    module, _, name = class_path.rpartition(".")
+    return getattr(import_module(module), name) if module else None
+
+
+@functools.cache  # a class must be the same one each time it is named
+def _module(path: Path) -> ModuleType:
+    spec = spec_from_file_location(f"revgn_lab_{path.stem}_{zlib.crc32(bytes(path)):08x}", path)
+    assert spec is not None  # a path that ends in .py has a loader,
+    assert spec.loader is not None  # whether there is a file or not
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where pickle and dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
 
 
 def _subclasses(module: ModuleType, base: type) -> dict[str, type]:
@@ -88,16 +115,25 @@ _SCHEDULERS = (
 MODEL = Kind(
     "model",
     nn.Module,
-    {PLAIN_MODEL: RevMLP, "MLP": MLP, "ConvNet": ConvNet},
+    {"RevMLP": RevMLP, "MLP": MLP, "ConvNet": ConvNet},
     frozenset({"in_features", "out_features", "generator", "device", "dtype"}),
-    default=PLAIN_MODEL,
+    default="RevMLP",
 )
 LOSS = Kind("loss", GaussNewtonLoss, _subclasses(losses, GaussNewtonLoss))
 OPTIMIZER = Kind(
     "optimizer",
     torch.optim.Optimizer,
     {c.__name__: c for c in _OPTIMIZERS} | {"DenseGaussNewton": dense.GaussNewton},
-    frozenset({"model", "loss", "params", "solver", "control", "capturable", "differentiable", "maximize"}),
+    frozenset(
+        {"model", "loss", "params", "right_inverse", "solver", "control", "capturable", "differentiable", "maximize"}
+    ),
+)
+RIGHT_INVERSE = Kind(
+    "optimizer.right_inverse",
+    RightInverse,
+    {"reversible": right_inverses.Reversible, "adjoint": right_inverses.Adjoint}
+    | {"moore-penrose": right_inverses.MoorePenrose}
+    | _subclasses(right_inverses, RightInverse),
 )
 SOLVER = Kind("optimizer.solver", Solver, _subclasses(solvers, Solver))
 CONTROL = Kind("optimizer.control", Control, _subclasses(control, Control))
@@ -109,5 +145,5 @@ SCHEDULER = Kind(
 )
 SECOND_OPTIMIZER = replace(OPTIMIZER, name="second_optimizer")
 KINDS: Mapping[str, Kind] = MappingProxyType(
-    {kind.name: kind for kind in (MODEL, LOSS, OPTIMIZER, SOLVER, CONTROL, SECOND_OPTIMIZER, SCHEDULER)}
+    {kind.name: kind for kind in (MODEL, LOSS, OPTIMIZER, RIGHT_INVERSE, SOLVER, CONTROL, SECOND_OPTIMIZER, SCHEDULER)}
 )

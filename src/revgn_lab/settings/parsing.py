@@ -1,4 +1,4 @@
-"""How the configuration of a run is read from YAML and from the command line.
+"""How the configuration of a run is read: settings as they stand in YAML, and overrides of them by dotted name.
 
 Reading takes two stages. First the parts (model, loss, optimizer, ...) are chosen by class; then the arguments of
 exactly these classes make up a parser, so that every setting is typed and a wrong one is named.
@@ -6,10 +6,11 @@ exactly these classes make up a parser, so that every setting is typed and a wro
 
 import argparse
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -19,7 +20,7 @@ import revgn_lab.data
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
 from revgn_lab.settings.config import Part, RunConfig, Training
-from revgn_lab.settings.kinds import CONTROL, KINDS, OPTIMIZER, SOLVER
+from revgn_lab.settings.kinds import KINDS, OPTIMIZER
 from revgn_lab.settings.messages import one_line
 
 
@@ -38,59 +39,68 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return settings
 
 
-def parse(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
-    """The typed configuration of settings as they stand in YAML, and of overrides such as `--optimizer.lr 0.5`.
+def parse(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingProxyType({})) -> RunConfig:
+    """The typed configuration of settings.
+
+    Args:
+        settings: as they stand in YAML.
+        overrides: of these, by dotted name: {"optimizer": "Adam", "optimizer.lr": 0.5}. Another class does not inherit
+            the arguments of the first.
 
     Raises:
         ConfigError: an unknown setting or class, a wrong type, a value out of range.
     """
-    parts, plain, rest = _choose_parts(settings, overrides)
+    parts, plain = _choose_parts(settings, overrides)
     parser = _shared_parser(tuple(parts.items()))
-    known = set(parser.get_defaults().keys())
-    _require_known(_leaves(plain, known), known)
-    _require_known((word[2:].partition("=")[0] for word in rest if word.startswith("--")), {*known, *KINDS})
+    _override(plain, overrides, set(parser.get_defaults().keys()))
     try:
-        parsed = parser.parse_args(list(rest), namespace=parser.parse_object(plain, defaults=True, _skip_required=True))
+        # In two steps, as jsonargparse words what is missing better on a command line.
+        parsed = parser.parse_args([], namespace=parser.parse_object(plain, defaults=True, _skip_required=True))
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(one_line(str(error))) from error
     return _typed(parts, parsed.as_dict())
 
 
-def settings_help(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> str:
+def settings_help(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Every setting of the classes that this configuration uses, with its type, its value and what it means."""
-    parts, plain, _ = _choose_parts(settings, overrides)
+    parts, plain = _choose_parts(settings, overrides)
     parser = _parser(parts)
-    known = set(parser.get_defaults().keys())
-    _require_known(_leaves(plain, known), known)
+    _override(plain, overrides, set(parser.get_defaults().keys()))
     parser.set_defaults(vars(parser.parse_object(plain, _skip_required=True).as_flat()))
     text = parser.format_help()
     return text.partition("Show this help message and exit.\n")[2].strip("\n")
 
 
-def _choose_parts(
-    settings: Mapping[str, Any], overrides: Sequence[str]
-) -> tuple[dict[str, str], dict[str, Any], list[str]]:
-    """The class chosen for each kind of part, the settings with the parts' arguments only, and the other overrides."""
-    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in KINDS:
-        chooser.add_argument(f"--{name}")
-    try:
-        named, rest = chooser.parse_known_args(list(overrides))
-    except argparse.ArgumentError as error:
-        raise ConfigError(str(error)) from error
+def _choose_parts(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The class chosen for each kind of part, and the settings with the parts' arguments alone in their places."""
     chosen: dict[str, str] = {}
     plain = dict(settings)
-    for name in KINDS:  # solver and control after the optimizer, among whose arguments they stand
+    for name in KINDS:  # right inverse, solver and control after the optimizer, among whose arguments they stand
         group, _, key = name.rpartition(".")
         home: dict[str, Any] = plain.setdefault(group, {}) if group else plain
         part = _part(name, home.pop(key, None))
-        override = getattr(named, name)
-        if override is not None and (part is None or override != part.class_path):
+        override = overrides.get(name, part and part.class_path)
+        if part is None or override != part.class_path:
             part = _part(name, None if override == "null" else override)
         if part:
             chosen[name] = part.class_path
             home[key] = dict(part.init_args)
-    return chosen, plain, rest
+    return chosen, plain
+
+
+def _override(plain: dict[str, Any], overrides: Mapping[str, Any], known: set[str]) -> None:
+    """Put the overrides, classes aside, into the settings, all of whose names must be known."""
+    _require_known(_leaves(plain, known), known)
+    arguments = {name: value for name, value in overrides.items() if name not in KINDS}
+    _require_known(arguments, known)
+    for name, value in arguments.items():
+        *groups, key = name.split(".")
+        home = plain
+        for group in groups:
+            inner = dict(home.get(group, {}))  # what was given stays as it was
+            home[group] = inner
+            home = inner
+        home[key] = value
 
 
 def _part(name: str, value: Any) -> Part | None:
@@ -122,10 +132,10 @@ def _parser(parts: Mapping[str, str]) -> ArgumentParser:
         if name not in parts:
             raise ConfigError(f"no {name} chosen; name one of {', '.join(KINDS[name].classes)}")
     optimizer = OPTIMIZER.find(parts["optimizer"])
-    for kind in (SOLVER, CONTROL):
-        own = kind.name.rpartition(".")[2]
-        if kind.name in parts and own not in signature(optimizer).parameters:
-            raise ConfigError(f"{optimizer.__name__} takes no {own}, as GaussNewton does; leave {kind.name} out")
+    for name in parts:
+        group, _, own = name.rpartition(".")
+        if group and own not in signature(optimizer).parameters:
+            raise ConfigError(f"{optimizer.__name__} takes no {own}, as GaussNewton does; leave {name} out")
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(Training)
     parser.add_function_arguments(revgn_lab.data.load, "data", skip={"dtype"})
@@ -159,26 +169,12 @@ def _require_known(names: Iterable[str], known: set[str]) -> None:
 
 
 def _typed(parts: Mapping[str, str], parsed: dict[str, Any]) -> RunConfig:
-    optimizer = parsed["optimizer"]
-    arguments = {
-        "optimizer.solver": optimizer.pop("solver", {}),
-        "optimizer.control": optimizer.pop("control", {}),
-        "optimizer": optimizer,
-        "second_optimizer": parsed.get("second_optimizer", {}),
-        "scheduler": parsed.get("scheduler", {}),
-    }
-
-    def part(name: str) -> Part | None:
-        return Part(parts[name], arguments[name]) if name in parts else None
-
+    arguments: dict[str, Any] = {}
+    for name in sorted(parts, key=len, reverse=True):  # parts of a part are taken out of it first
+        group, _, key = name.rpartition(".")
+        arguments[name] = (parsed[group] if group else parsed).pop(key, {})
     return RunConfig(
         data=parsed["data"],
-        model=Part(parts["model"], parsed.get("model", {})),
-        loss=Part(parts["loss"], parsed.get("loss", {})),
-        optimizer=Part(parts["optimizer"], optimizer),
-        solver=part("optimizer.solver"),
-        control=part("optimizer.control"),
-        scheduler=part("scheduler"),
+        parts={name: Part(class_path, arguments[name]) for name, class_path in parts.items()},
         training=Training(**{each.name: parsed[each.name] for each in fields(Training)}),
-        second_optimizer=part("second_optimizer"),
     )

@@ -10,7 +10,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 def shipped_configs() -> dict[str, Path]:
     """The files of the configurations to train by, by name."""
-    return _yaml_files(CONFIGS)
+    return {path.stem: path for path in sorted(CONFIGS.glob("*.yaml"))}
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -43,4 +43,4 @@ def find_config(name_or_path: str) -> Path:
 
 
 def _yaml_files(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+    return {path.stem: path for path in sorted(folder.rglob("*.yaml"), key=lambda path: path.stem)}

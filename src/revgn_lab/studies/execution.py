@@ -1,5 +1,6 @@
 """Running the table of a study with snakemake: here, or on a cluster by a profile."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from revgn_lab.errors import RunError
+from revgn_lab.files import write_atomically
+from revgn_lab.runs.folders import prepare
 from revgn_lab.studies.locks import study_lock
 from revgn_lab.studies.outcomes import DONE, Outcome, forget_unfinished, is_complete, outcome_of
 from revgn_lab.studies.progress import completion
@@ -18,6 +21,8 @@ from revgn_lab.studies.rows import Row, read_rows, runs_of, write_rows
 
 _SNAKEFILE = Path(__file__).with_name("Snakefile")
 _LOG = "snakemake.log"
+DRIVER = ".driver.json"
+"""Where the Snakefile finds the folder that the study was started in, and the process that it is to end with."""
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 20.0
 
@@ -74,6 +79,9 @@ def execute(rows: Sequence[Row], folder: Path, machine: Machine, *, progress: bo
         runs = runs_of(table)
         pending = [row for row in runs if not is_complete(folder, row)]
         if pending:
+            for row in pending:
+                if row.config is not None:  # else it was written with the row
+                    prepare(folder / row.folder, row.config)
             forget_unfinished(folder, pending)
             status = _snakemake(folder.resolve(), pending, machine, total=len(runs), progress=progress)
             _require_some_work(folder, pending, status)
@@ -97,8 +105,8 @@ def _snakemake(folder: Path, pending: Sequence[Row], machine: Machine, *, total:
         *("--keep-going", "--rerun-incomplete", "--scheduler", "greedy", "--rerun-triggers", "mtime"),
         "--nolock",  # one of ours is held already, which a kill releases
         *machine.words(),
-        *("--config", f"folder={folder}", f"origin={Path.cwd()}", f"driver={os.getpid()}"),
     ]
+    write_atomically(folder / DRIVER, json.dumps([str(Path.cwd()), os.getpid()]))
     with (folder / _LOG).open("wb") as log:
         # In a session of its own, so that Ctrl-C reaches it once and from here.
         process = subprocess.Popen(

@@ -14,13 +14,15 @@ from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
 from revgn_lab.settings.config import RunConfig
 from revgn_lab.settings.parsing import parse, read_yaml
-from revgn_lab.settings.shipped import CONFIGS, find_config
+from revgn_lab.settings.shipped import find_config
 from revgn_lab.studies.rows import Row, runs_of
-from revgn_lab.studies.study import SCALES, Grid, Overrides, Study, find_study
+from revgn_lab.studies.study import SCALES, Grid, Overrides, Study, find_study, require_seeds
 
 
-def expand(name_or_path: str, scale: str) -> list[Row]:
-    """The rows of a study at a scale. Of a study that looks at the runs of others, all of these.
+def expand(name_or_path: str, scale: str, *, seeds: Sequence[int] | None = None) -> list[Row]:
+    """The rows of a study at a scale, with other seeds if these are given.
+
+    Of a study that looks at the runs of others, all of these.
 
     Raises:
         ConfigError: unknown names, a study that has nothing at this scale, settings that are not what they should be.
@@ -28,34 +30,22 @@ def expand(name_or_path: str, scale: str) -> list[Row]:
     if scale not in SCALES:
         raise ConfigError(unknown_name("scale", scale, SCALES))
     study = find_study(name_or_path)
+    if seeds is not None:
+        require_seeds("seeds", list(seeds))
+        grids = {name: tuple(replace(grid, seeds=tuple(seeds)) for grid in each) for name, each in study.scales.items()}
+        study = replace(study, scales=grids)
     cells = list(_cells(study, scale, (study.name,)))
     if not cells:
         raise ConfigError(f"study {study.name} has no runs at scale {scale}; choose another with --scale")
     return _in_batches(cells)
 
 
-def config_of(row: Row) -> RunConfig:
-    """All settings of a row's run.
-
-    Raises:
-        ConfigError: they are not what they should be.
-    """
-    *others, name, seed = row.overrides
-    assert name == "--seed", row.overrides  # where `expand` puts it
-    return _with_seed(_resolve(row.config, tuple(others)), int(seed))
-
-
 def folder_of(config: RunConfig) -> str:
     """The folder of a run within a study's: readable, and another one for any other settings."""
     settings = json.dumps(config.as_dict(), sort_keys=True).encode()
-    readable = f"{_dataset(config)}-{config.optimizer.class_path.rpartition('.')[2]}-{config.training.seed}"
+    readable = f"{_dataset(config)}-{config.parts['optimizer'].class_path.rpartition('.')[2]}-{config.training.seed}"
     slug = re.sub(r"[^a-z0-9]+", "-", readable.lower()).strip("-")
     return f"runs/{slug}-{hashlib.sha256(settings).hexdigest()[:12]}"
-
-
-def command_line(overrides: Overrides) -> tuple[str, ...]:
-    """Overrides as words of the command line."""
-    return tuple(word for name, value in overrides.items() for word in (f"--{name}", _word(value)))
 
 
 @dataclass(frozen=True)
@@ -89,16 +79,17 @@ def _require_settings(study: Study, known: Collection[str]) -> None:
 
 
 def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
-    base = _stable_name(grid.config)
     for setting, by_setting in grid.settings.items():
         for optimizer, by_optimizer in grid.optimizers.items():
             for seed in grid.seeds:
                 where = f"study {study} at scale {scale}, {setting}, {optimizer}"
                 merged = _merged(where, grid.overrides, by_optimizer, by_setting)
                 try:
-                    config = _with_seed(_resolve(base, command_line(merged)), seed)
+                    config = _resolve(grid.config, json.dumps(merged, sort_keys=True))
                 except ConfigError as error:
                     raise ConfigError(f"{where}: {error}") from error
+                # Quicker than to parse again, which is most of the work here.
+                config = replace(config, training=replace(config.training, seed=seed))
                 yield _Cell(
                     Row(
                         study=study,
@@ -107,11 +98,10 @@ def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
                         setting=setting,
                         optimizer=optimizer,
                         seed=seed,
-                        config=base,
-                        overrides=command_line({**merged, "seed": seed}),
                         folder=folder_of(config),
                         batch="",
                         threads=grid.threads,
+                        config=config,
                     ),
                     grid.share,
                 )
@@ -154,30 +144,15 @@ def _batch_name(members: Iterable[Row]) -> str:
     )
 
 
-def _stable_name(config: str) -> str:
-    """The name of a configuration that comes with the package, or its path from any working directory."""
-    path = find_config(config)
-    return config if CONFIGS in path.parents else str(path.resolve())
-
-
 @functools.cache
 def _base(name: str) -> Mapping[str, Any]:
     return read_yaml(find_config(name))
 
 
-def _with_seed(config: RunConfig, seed: int) -> RunConfig:
-    # Quicker than to parse again, which is most of the work here.
-    return replace(config, training=replace(config.training, seed=seed))
-
-
-@functools.cache  # figures share runs
-def _resolve(config: str, overrides: tuple[str, ...]) -> RunConfig:
-    return parse(_base(config), overrides)
+@functools.cache  # seeds and figures share settings
+def _resolve(config: str, overrides: str) -> RunConfig:
+    return parse(_base(config), json.loads(overrides))
 
 
 def _dataset(config: RunConfig) -> str:
     return Path(str(config.data["name_or_path"])).stem
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -1,12 +1,15 @@
 """The table of a study, runs.tsv: one row for each curve and seed of each figure. Light: every worker reads it."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from revgn_lab.errors import RunError
 from revgn_lab.files import write_atomically
+
+if TYPE_CHECKING:
+    from revgn_lab.settings.config import RunConfig
 
 TABLE = "runs.tsv"
 
@@ -20,12 +23,11 @@ class Row:
         dataset, setting: the panel of the figure.
         optimizer: the name of the curve.
         seed: as in the configuration.
-        config: the configuration that the run starts from, by name or path.
-        overrides: of it, as on the command line.
         folder: of the run, relative to that of the study. It follows from all settings of the run: rows that need the
             same run share it.
         batch: the process that the run takes its turn in.
         threads: CPU threads of that process.
+        config: all settings of the run where it has just been planned; the table leaves them to the run's folder.
     """
 
     study: str
@@ -34,11 +36,10 @@ class Row:
     setting: str
     optimizer: str
     seed: int
-    config: str
-    overrides: tuple[str, ...]
     folder: str
     batch: str
     threads: int
+    config: "RunConfig | None" = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -46,7 +47,7 @@ class Row:
         return f"{self.study}: {self.dataset}, {self.setting}, {self.optimizer}, seed {self.seed}"
 
 
-COLUMNS = tuple(each.name for each in fields(Row))
+COLUMNS = tuple(each.name for each in fields(Row) if each.compare)
 
 
 def write_rows(folder: Path, rows: Iterable[Row]) -> None:
@@ -84,15 +85,12 @@ def runs_of(rows: Iterable[Row]) -> list[Row]:
 
 
 def _words(row: Row) -> Sequence[str]:
-    words = [json.dumps(v) if isinstance(v, tuple) else str(v) for v in (getattr(row, name) for name in COLUMNS)]
+    words = [str(getattr(row, name)) for name in COLUMNS]
     assert not any(separator in word for word in words for separator in "\t\n"), words
     return words
 
 
 def _row(words: Sequence[str]) -> Row:
-    if len(words) != len(COLUMNS):
-        raise ValueError(f"a row has {len(words)} entries")
-    named = dict(zip(COLUMNS, words, strict=True))
-    overrides = tuple(str(word) for word in json.loads(named.pop("overrides")))
-    seed, threads = int(named.pop("seed")), int(named.pop("threads"))
-    return Row(**named, overrides=overrides, seed=seed, threads=threads)
+    *labels, folder, batch, threads = words
+    study, scale, dataset, setting, optimizer, seed = labels
+    return Row(study, scale, dataset, setting, optimizer, int(seed), folder, batch, int(threads))

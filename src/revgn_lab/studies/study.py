@@ -101,6 +101,11 @@ def find_study(name_or_path: str) -> Study:
         raise ConfigError(f"study {path.stem}: {error}") from error
 
 
+def require_seeds(where: str, value: Any) -> tuple[int, ...]:
+    """Seeds as they are given; ConfigError if they are not whole numbers from 0 on, each once."""
+    return tuple(_typed(where, value, _seeds, "a list of whole numbers from 0 on, each once"))
+
+
 def _study(name: str, settings: Mapping[str, Any]) -> Study:
     _require_keys("the study", settings, {"summary"}, {"scales", "same_runs_as", "settings", "collects", "anchors"})
     others, collected = (
@@ -137,7 +142,7 @@ def _grid(where: str, value: Any) -> Grid:
         config=_typed(f"{where}.config", grid["config"], _string, "the name of a configuration"),
         settings=_named(f"{where}.settings", grid["settings"]),
         optimizers=_named(f"{where}.optimizers", grid["optimizers"]),
-        seeds=tuple(_typed(f"{where}.seeds", grid["seeds"], _seeds, "a list of whole numbers, each once")),
+        seeds=require_seeds(f"{where}.seeds", grid["seeds"]),
         overrides=_overrides(f"{where}.overrides", grid.get("overrides", {})),
         **counts,
     )

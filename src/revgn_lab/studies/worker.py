@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 
 from revgn_lab.errors import FolderError, RunError
-from revgn_lab.runs.divergence import record_divergence
+from revgn_lab.runs.folders import read_config
 from revgn_lab.runs.run import run
-from revgn_lab.studies.expansion import config_of
 from revgn_lab.studies.locks import run_lock
 from revgn_lab.studies.outcomes import clear_note, is_complete, mark_done, note_failure, note_start, was_started
 from revgn_lab.studies.parents import end_with_parent
@@ -61,9 +60,7 @@ def run_row(folder: Path, row: Row) -> bool:
         note_start(folder, row)
         started = time.perf_counter()
         try:
-            _train(row, folder / row.folder)
-        except FloatingPointError as error:
-            record_divergence(folder / row.folder, str(error))
+            _train(folder / row.folder)
         except Exception as error:  # whatever it is, the other runs go on
             log.exception("%s failed", row.folder)
             note_failure(folder, row, f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -73,12 +70,12 @@ def run_row(folder: Path, row: Row) -> bool:
         return True
 
 
-def _train(row: Row, folder: Path) -> None:
-    config = config_of(row)
+def _train(folder: Path) -> None:
+    config = read_config(folder)
     try:
         run(config, folder, resume=True, progress=False)
-    except FolderError as error:  # a damaged checkpoint, or files of something else: the folder is the study's own
-        log.warning("%s starts over: %s", row.folder, error)
+    except FolderError as error:  # a damaged checkpoint: the folder is the study's own
+        log.warning("%s starts over: %s", folder.name, error)
         shutil.rmtree(folder)
         run(config, folder, progress=False)
 

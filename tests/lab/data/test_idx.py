@@ -7,7 +7,7 @@ import torch
 
 from revgn_lab import data
 from revgn_lab.data.files import SYSTEM_ROOT
-from revgn_lab.data.idx import FASHION_MNIST, MNIST
+from revgn_lab.data.idx import FASHION_MNIST, MNIST, read_idx
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 
@@ -154,3 +154,17 @@ def test_rows_of_fashion_mnist_come_from_its_training_part():
     assert part.inputs.shape == (1024, 784)
     assert torch.equal(part.inputs, again.inputs)
     assert part.targets.unique().numel() == 10
+
+
+@pytest.mark.parametrize("place", ["end", "middle"])
+def test_a_copy_with_a_hole_is_refused(place, tmp_path):
+    values = torch.randint(1, 255, (300, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    values[{"end": slice(200, 300), "middle": slice(100, 200)}[place]] = 0
+    for name, content in {"images": values, "labels": values[:, 0, 0]}.items():
+        header = bytes([0, 0, 8, content.ndim]) + b"".join(length.to_bytes(4, "big") for length in content.shape)
+        (tmp_path / name).write_bytes(header + bytes(content.flatten().tolist()))
+    first = {"end": 200, "middle": 100}[place]
+    with pytest.raises(data.DataError, match=f"100 rows from {first} on are all zero, as in a broken copy"):
+        read_idx(tmp_path / "images", (300, 4, 5))
+    with pytest.raises(data.DataError, match=f"100 rows from {first} on"):
+        read_idx(tmp_path / "labels", (300,))

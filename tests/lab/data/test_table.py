@@ -263,3 +263,43 @@ def test_rows_of_a_table_are_a_subset_of_its_training_part(frame, tmp_path):
     assert part.inputs.shape == (10, 4)
     assert {tuple(row) for row in part.inputs.tolist()} <= {tuple(row) for row in whole.inputs.tolist()}
     assert torch.equal(part.test_inputs, whole.test_inputs)
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_rows_with_more_fields_than_the_first_line_are_refused(more, tmp_path, message):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,y\n" + "\n".join(",".join(map(str, range(row, row + 3 + more))) for row in range(ROWS)))
+    assert "rows have more fields than the 3 names of the first line" in message(lambda: data.load(path, target="y"))
+
+
+def test_a_column_named_twice_is_refused(tmp_path, message):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y,y\n" + "\n".join(f"{row},{row},{row}" for row in range(ROWS)))
+    assert "names column 'y' twice" in message(lambda: data.load(path, target="y"))
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "nan", "N/A"])
+def test_a_word_for_nothing_is_a_class_among_words_and_a_gap_among_numbers(word, tmp_path, message):
+    path = tmp_path / "t.csv"
+    path.write_text("x,c\n" + "\n".join(f"{row / 7},{(word, 'DE', 'US')[row % 3]}" for row in range(ROWS)))
+    assert word in data.load(path, target="c").classes
+    path.write_text("x,c\n" + "\n".join(f"{row / 7},{(word, 1.5, 2.5)[row % 3]}" for row in range(ROWS)))
+    assert "column 'c' has 20 empty, NaN or infinite value(s)" in message(lambda: data.load(path, target="c"))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1.0, 1e160, 1e300])
+def test_columns_and_targets_of_any_scale_are_standardised(scale, tmp_path):
+    x, y = numpy.random.default_rng(0).normal(size=(2, ROWS)) + 0.5
+    numpy.savez(tmp_path / "t.npz", x=scale * x, y=scale * y)
+    scaled = data.load(tmp_path / "t.npz", target="y", dtype=torch.float64)
+    numpy.savez(tmp_path / "t.npz", x=x, y=y)
+    plain = data.load(tmp_path / "t.npz", target="y", dtype=torch.float64)
+    torch.testing.assert_close(scaled.inputs, plain.inputs)
+    torch.testing.assert_close(scaled.targets, plain.targets)
+    torch.testing.assert_close(scaled.in_original_units(scaled.targets) / scale, plain.in_original_units(plain.targets))
+
+
+def test_a_constant_column_of_large_integers_becomes_zero(tmp_path):
+    constant = numpy.full(ROWS, 1_700_000_000_123_456_789)
+    numpy.savez(tmp_path / "t.npz", a=numpy.arange(ROWS), k=constant, y=numpy.arange(ROWS) / 7)
+    assert not data.load(tmp_path / "t.npz", target="y").inputs[:, 1].any()

@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from revgn_lab.runs.folders import prepare
 from revgn_lab.studies.expansion import expand
 from revgn_lab.studies.rows import write_rows
 
@@ -38,12 +39,14 @@ def define(tmp_path):
 
 @pytest.fixture
 def tiny_study(define, tmp_path):
-    """A folder with the table of such a study, and its rows; nothing has been run."""
+    """A folder with the table of such a study and the settings of its runs, and its rows; nothing has been run."""
 
     def make(**changes):
         folder = tmp_path / "study"
         rows = expand(define(**changes), "smoke")
         write_rows(folder, rows)
+        for row in rows:
+            prepare(folder / row.folder, row.config)
         return folder, rows
 
     return make

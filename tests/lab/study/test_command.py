@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from revgn_lab.cli import main
@@ -30,6 +31,31 @@ def test_a_study_ends_with_a_report(define, tmp_path, run_here, capsys):
     assert "GN exact" in page
     assert (folder / "metrics.csv").read_text().count("\n") == 4 * 13 + 1
     assert isinstance(json.loads((folder / "claims.json").read_text()), list | dict)
+
+
+MINE = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, in_features: int, out_features: int, width: int = 3):
+        super().__init__(nn.Linear(in_features, width), nn.Tanh(), nn.Linear(width, out_features))
+"""
+
+
+def test_a_network_of_ones_own_runs_in_a_study_of_ones_own_by_yaml_alone(define, tmp_path, run_here, capsys):
+    (tmp_path / "mine.py").write_text(MINE)
+    network = {"model": f"{tmp_path}/mine.py:Net", "model.width": 80}
+    optimizers = {
+        "adjoint": {"optimizer.right_inverse": "adjoint"},
+        "J^+": {"optimizer.right_inverse": "moore-penrose", "optimizer.solver": "Eigh"},
+        "GCV": {"optimizer.right_inverse": "MoorePenrose", "optimizer.control": "Ridge"},
+    }
+    path = define(settings={"my network": network}, optimizers=optimizers, seeds=[0])
+    assert main(["study", path, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("3 of 3 runs are complete.\n")
+    metrics = pd.read_csv(tmp_path / "out" / "metrics.csv")
+    assert metrics.groupby("optimizer")["loss"].last().lt(metrics.groupby("optimizer")["loss"].first()).all()
+    assert metrics.loc[metrics["optimizer"] == "J^+", "exact"].dropna().all()
 
 
 def test_failed_runs_are_listed_with_reason_and_folder_and_do_not_stop_the_rest(

@@ -18,7 +18,7 @@ def test_every_study_of_the_paper_comes_with_the_package_at_every_scale():
     of_the_talk = ["full-batch", "mini-batch", "ntk", "cka", "weights", "theorem", "exactness"]
     sweeps = ["learning-rate", "init-scale", "weight-decay", "regularisation", "no-bottleneck", "switch", "batch-size"]
     expected = [*of_the_talk, *sweeps, "regression", "right-inverse"]
-    assert set(shipped_studies()) == {*expected, "all", "talk"}
+    assert set(shipped_studies()) == {*expected, "all", "talk", "demo"}
     assert list(find_study("talk").collects) == of_the_talk
     assert list(find_study("all").collects) == expected
     for name in expected:
@@ -72,7 +72,10 @@ ERRORS = {
         r"scales.smoke\[0\]: unknown setting 'overridess'; did you mean 'overrides'\?",
     ),
     "missing key of a grid": ({"scales": {"smoke": [{"config": "digits"}]}}, "lacks optimizers, seeds, settings"),
-    "seed twice": (grid_with(seeds=[1, 1]), r"seeds is \[1, 1\]; expected a list of whole numbers, each once"),
+    "seed twice": (
+        grid_with(seeds=[1, 1]),
+        r"seeds is \[1, 1\]; expected a list of whole numbers from 0 on, each ",
+    ),
     "no seed": (grid_with(seeds=[]), r"seeds is \[\]; expected a list of whole numbers"),
     "negative seed": (grid_with(seeds=[-1]), r"seeds is \[-1\]; expected a list of whole numbers"),
     "no optimizers": (grid_with(optimizers={}), "optimizers is empty; expected at least one name with its overrides"),

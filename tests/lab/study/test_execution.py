@@ -12,7 +12,7 @@ from revgn_lab.runs import folders
 from revgn_lab.runs.run import run
 from revgn_lab.studies import execution
 from revgn_lab.studies.execution import Machine, execute
-from revgn_lab.studies.expansion import config_of, expand
+from revgn_lab.studies.expansion import expand
 from revgn_lab.studies.locks import study_lock
 from revgn_lab.studies.outcomes import mark_done
 from revgn_lab.studies.rows import read_rows
@@ -62,7 +62,7 @@ def test_a_killed_study_is_picked_up_by_the_same_command_to_the_end_that_an_unbr
     assert log.count(f"{rows['broken'].folder} failed") in (2, 3)  # once before the kill, perhaps, and twice after it
     for name in ("GN exact", "wild SGD"):
         assert log.count(f"{rows[name].folder} ended") == 1
-    run(config_of(rows["GN exact"]), tmp_path / "unbroken", progress=False)
+    run(rows["GN exact"].config, tmp_path / "unbroken", progress=False)
     pd.testing.assert_frame_equal(
         metrics(folder / rows["GN exact"].folder), metrics(tmp_path / "unbroken"), check_exact=True
     )
@@ -161,3 +161,10 @@ def test_a_missing_snakemake_is_named_with_the_extra(define, tmp_path, monkeypat
     monkeypatch.setattr(execution, "find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"snakemake is not installed, .*; pip install 'revgn\[study\]'"):
         execute(expand(define(), "smoke"), tmp_path, Machine())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["run #1", "a: b", "{x}", 'it\'s "x" $HOME'])
+def test_a_folder_may_have_any_name(define, tmp_path, name):
+    rows = expand(define(seeds=[0], optimizers={"GN": {}}), "smoke")
+    assert all(outcome.complete for outcome in execute(rows, tmp_path / name, Machine(1)))

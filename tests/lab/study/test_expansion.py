@@ -8,11 +8,13 @@ import revgn
 from revgn_lab.errors import ConfigError
 from revgn_lab.settings.parsing import parse, read_yaml
 from revgn_lab.settings.shipped import find_config, shipped_studies
-from revgn_lab.studies.expansion import config_of, expand, folder_of
+from revgn_lab.settings.words import overrides_of
+from revgn_lab.studies.expansion import expand, folder_of
 from revgn_lab.studies.rows import runs_of
 from revgn_lab.studies.study import SCALES, find_study
 
-FIGURES = [name for name in shipped_studies() if name not in ("all", "talk")]  # which are made of the others
+BESIDE = ("all", "talk", "demo")  # made of the others, or for a first look
+FIGURES = [name for name in shipped_studies() if name not in BESIDE]
 SWEPT = re.compile(r"(lr|init std|weight decay|rtol|damping|noise|batch size) ([\d.]+)$")
 
 
@@ -30,7 +32,7 @@ def test_all_holds_every_study_and_each_curve_once(everything):
 
 def test_labels_tell_the_settings_that_runs_have(everything):
     for row in everything:
-        config = config_of(row) if row.seed == 42 else None
+        config = row.config if row.seed == 42 else None
         if config is None:
             continue
         assert config.training.seed == 42
@@ -47,8 +49,13 @@ def full_batch_otherwise(row):
 
 def values_of(config):
     """Numbers that a label may name."""
-    numbers = [*config.optimizer.init_args.values(), config.training.batch_size, *config.model.init_args.values()]
-    numbers += config.solver.init_args.values() if config.solver else []
+    numbers = [
+        *config.parts["optimizer"].init_args.values(),
+        config.training.batch_size,
+        *config.parts["model"].init_args.values(),
+    ]
+    solver = config.parts.get("optimizer.solver")
+    numbers += solver.init_args.values() if solver else []
     return [float(number) for number in numbers if isinstance(number, int | float)]
 
 
@@ -62,7 +69,7 @@ def test_the_diagnosed_studies_look_at_the_runs_of_full_batch_and_mini_batch(eve
         assert folders[name] == trained
     for row in everything:
         if row.study == "ntk":
-            assert config_of(row).training.diagnostics == ["ntk", "cka", "weights", "exactness"]
+            assert row.config.training.diagnostics == ["ntk", "cka", "weights", "exactness"]
 
 
 def test_claims_rest_on_three_seeds(everything):
@@ -87,50 +94,52 @@ def test_paper_scale_is_that_of_the_authors():
     """The settings that the issue lists; the network has 147 million parameters on CIFAR-10."""
     rows = {(row.dataset, row.setting, row.optimizer): row for row in expand("full-batch", "paper")}
     rows |= {(row.dataset, row.setting, row.optimizer): row for row in expand("mini-batch", "paper")}
-    released = config_of(rows["cifar10", "mini-batches", "GN as released"])
-    assert released.optimizer.init_args["block_weights"] == "sum"
-    assert released.optimizer.init_args["lr"] == 0.1
-    assert released.solver.class_path == "SVD"
-    assert released.solver.init_args == {"rtol": 0.01, "atol": 1e-5}
-    assert released.loss.init_args["curvature"] == "identity"
+    released = rows["cifar10", "mini-batches", "GN as released"].config
+    assert released.parts["optimizer"].init_args["block_weights"] == "sum"
+    assert released.parts["optimizer"].init_args["lr"] == 0.1
+    assert released.parts["optimizer.solver"].class_path == "SVD"
+    assert released.parts["optimizer.solver"].init_args == {"rtol": 0.01, "atol": 1e-5}
+    assert released.parts["loss"].init_args["curvature"] == "identity"
     assert (released.training.epochs, released.training.batch_size) == (100, 1024)
-    assert config_of(rows["mnist", "full batch", "GN as released"]).optimizer.init_args["lr"] == 0.5
-    assert config_of(rows["mnist", "full batch", "GN as released"]).data["rows"] == 1024
-    rates = {key: config_of(row).optimizer.init_args["lr"] for key, row in rows.items() if key[2] in ("Adam", "SGD")}
+    assert rows["mnist", "full batch", "GN as released"].config.parts["optimizer"].init_args["lr"] == 0.5
+    assert rows["mnist", "full batch", "GN as released"].config.data["rows"] == 1024
+    rates = {
+        key: row.config.parts["optimizer"].init_args["lr"] for key, row in rows.items() if key[2] in ("Adam", "SGD")
+    }
     assert rates["cifar10", "full batch", "Adam"] == 1e-5
     assert rates["cifar10", "mini-batches", "Adam"] == rates["mnist", "full batch", "Adam"] == 1e-4
     assert {rate for (data, _, name), rate in rates.items() if (data, name) == ("mnist", "SGD")} == {0.1}
     assert {rate for (data, _, name), rate in rates.items() if (data, name) == ("cifar10", "SGD")} == {0.01}
     with torch.device("meta"):  # shapes, without memory
-        model = revgn.RevMLP(3072, 10, **released.model.init_args)
+        model = revgn.RevMLP(3072, 10, **released.parts["model"].init_args)
     assert sum(p.numel() for p in model.parameters()) == 147_474_432
     assert len(model.blocks) == 6
 
 
 def test_modes_differ_as_they_should():
     rows = {row.optimizer: row for row in expand("full-batch", "smoke") if row.seed == 42}
-    exact, released = config_of(rows["GN exact"]), config_of(rows["GN as released"])
-    assert exact.optimizer.init_args["block_weights"] == "exact"
-    assert exact.optimizer.init_args["lr"] == 1.0
-    assert exact.solver is None
-    assert released.solver.init_args == {"rtol": 0.01}
-    assert exact.model == released.model
+    exact, released = rows["GN exact"].config, rows["GN as released"].config
+    assert exact.parts["optimizer"].init_args["block_weights"] == "exact"
+    assert exact.parts["optimizer"].init_args["lr"] == 1.0
+    assert "optimizer.solver" not in exact.parts
+    assert released.parts["optimizer.solver"].init_args == {"rtol": 0.01}
+    assert exact.parts["model"] == released.parts["model"]
     assert exact.training == released.training
 
 
 def test_a_folder_follows_from_all_settings_and_from_nothing_else():
     settings = read_yaml(find_config("digits"))
-    folder = folder_of(parse(settings, ["--seed=3"]))
+    folder = folder_of(parse(settings, {"seed": 3}))
     assert re.fullmatch(r"runs/digits-gaussnewton-3-[0-9a-f]{12}", folder)
     # Spelt out or by default, by its name or by its path: the same run.
-    assert folder_of(parse(settings | {"schedule_by": "epoch"}, ["--seed", "3", "--optimizer.lr=1"])) == folder
+    assert folder_of(parse(settings | {"schedule_by": "epoch"}, {"seed": "3", "optimizer.lr": 1})) == folder
     for change in ("--seed=4", "--optimizer.lr=0.9", "--epochs=9", "--data.rows=1000", "--model.init_std=0.002"):
-        assert folder_of(parse(settings, ["--seed=3", change])) != folder
+        assert folder_of(parse(settings, overrides_of(["--seed=3", change]))) != folder
 
 
 def test_a_row_holds_all_that_its_run_needs(define):
     for row in expand(define(overrides={"epochs": 5}), "smoke"):
-        config = config_of(row)
+        config = row.config
         assert folder_of(config) == row.folder
         assert config.training.epochs == 5
         assert config.training.seed == row.seed

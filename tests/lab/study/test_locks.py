@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 import textwrap
@@ -16,8 +15,7 @@ def test_two_studies_in_one_folder_at_once_are_refused(tmp_path):
     with study_lock(tmp_path), pytest.raises(RunError) as raised, study_lock(tmp_path):
         pass
     assert str(raised.value) == (
-        f"another study is at work in {tmp_path} (process {os.getpid()}); wait for its end, or name another folder "
-        "with --out"
+        f"another study is at work in {tmp_path}; wait for its end, or name another folder with --out"
     )
     with study_lock(tmp_path):
         pass
@@ -37,7 +35,7 @@ def test_a_lock_ends_with_the_process_that_was_killed(tmp_path):
     words = [sys.executable, "-c", textwrap.dedent(HOLD), str(tmp_path)]
     holder = subprocess.Popen(words, stdout=subprocess.PIPE, env=SUBPROCESS)
     assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(RunError, match=f"process {holder.pid}"), study_lock(tmp_path):
+    with pytest.raises(RunError, match="another study is at work"), study_lock(tmp_path):
         pass
     holder.kill()
     holder.communicate()

@@ -1,0 +1,49 @@
+"""What a run comes to."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from revgn_lab.files import write_atomically
+from revgn_lab.runs.environment import environment
+from revgn_lab.runs.folders import METRICS, RESULTS
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The end of a run.
+
+    Attributes:
+        metrics: one row a step, with the columns described in `metrics_table.COLUMNS`; of a run that diverged the last
+            one is a step of which nothing is known.
+        diverged: why there is no finite loss in the end; None where there is.
+    """
+
+    metrics: pd.DataFrame
+    diverged: str | None = None
+
+
+def read_result(folder: Path) -> Result:
+    """What the run in this folder, which is complete, came to."""
+    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    return Result(pd.read_csv(folder / METRICS), results.get("diverged"))
+
+
+def diverged(folder: Path, reason: str) -> Result:
+    """Complete the folder of a run that diverged: its metrics end with an empty step, its results tell why."""
+    metrics = _with_empty_step(folder / METRICS)
+    write_atomically(folder / METRICS, metrics.to_csv(index=False))
+    final = {"steps": int(metrics["step"].iloc[-1]) - 1}
+    results = {"final": final, "diverged": reason, "environment": environment()}
+    write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")
+    return Result(metrics, reason)
+
+
+def _with_empty_step(path: Path) -> pd.DataFrame:
+    known = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    last: Any = known.iloc[-1] if len(known) else {"step": 0, "epoch": 0, "seconds": 0.0}
+    end = pd.DataFrame([{"step": last["step"] + 1, "epoch": last["epoch"] + 1, "seconds": last["seconds"]}])
+    return pd.concat([known, end], ignore_index=True).astype({"step": int, "epoch": int})

@@ -19,7 +19,7 @@ help:  ## this list
 	@echo "  PYTHON=python3.12 make test      another interpreter, for a new .venv"
 	@echo "  make demo ARGS='--dataset fashion-mnist'      arguments for the command"
 
-demo: $(STAMPS)/experiments  ## install and run the main job; its page is runs/demo/index.html
+demo: $(STAMPS)/study  ## install and run the main job; its page is runs/demo/index.html
 	.venv/bin/revgn demo $(ARGS)
 
 test: $(STAMPS)/dev  ## install and run the tests
@@ -66,9 +66,9 @@ endef
 $(STAMPS)/torch: $(STAMPS)/venv constraints.txt
 	$(call install,torch)
 
-$(STAMPS)/experiments: $(STAMPS)/torch $(INPUTS)
-	$(call install,-e '.[experiments]')
+$(STAMPS)/study: $(STAMPS)/torch $(INPUTS)
+	$(call install,-e '.[study]')
 
 $(STAMPS)/dev: $(STAMPS)/torch $(INPUTS)
-	$(call install,-e '.[experiments$(comma)study$(comma)data$(comma)bench$(comma)sklearn$(comma)dev]')
-	@touch $(STAMPS)/experiments
+	$(call install,-e '.[study$(comma)data$(comma)bench$(comma)sklearn$(comma)dev]')
+	@touch $(STAMPS)/study

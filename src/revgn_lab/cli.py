@@ -13,24 +13,32 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from revgn import __version__
 from revgn.naming import unknown_name
-from revgn_lab.commands import bench, demo, report, study, train
+from revgn_lab.commands import bench, demo, predict, report, study, table_model, train
 from revgn_lab.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-_DESCRIPTION = "Exact Gauss-Newton training of deep reversible networks."
+_DESCRIPTION = "Exact Gauss-Newton training of networks: models of tables, runs, and the studies of the paper."
 _EXAMPLES = """\
 examples:
   revgn demo                             Gauss-Newton, Adam and SGD side by side, in about a minute
+  revgn train data.csv --target y        a model of a table; revgn predict uses it
   revgn train digits                     one run, by a configuration that comes with the package
   revgn train digits --optimizer.lr 0.5  the same with another learning rate
   revgn study full-batch                 an experiment of the paper: a grid of runs, its figures, verdicts on claims
   revgn train --help                     how to write a configuration of your own
   revgn bench                            the benchmarks behind what is claimed about speed and memory
 """
-_COMMANDS: dict[str, Any] = {"demo": demo, "train": train, "study": study, "report": report, "bench": bench}
+_COMMANDS: dict[str, Any] = {
+    "demo": demo,
+    "train": train,
+    "predict": predict,
+    "study": study,
+    "report": report,
+    "bench": bench,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +91,10 @@ def _dispatch(words: list[str]) -> int:
         return 2
     if not words[0].startswith("-") and words[0] not in _COMMANDS:
         raise ConfigError(unknown_name("command", words[0], _COMMANDS))
+    if words[0] == "train" and table_model.is_meant(words[1:]):
+        on_table = _Parser("revgn train")
+        table_model.add_arguments(on_table)
+        return table_model.run(on_table.parse_args(words[1:]))
     arguments, rest = parser.parse_known_args(words)
     return _COMMANDS[arguments.command].run(arguments, rest)
 

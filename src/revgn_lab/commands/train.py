@@ -11,12 +11,14 @@ from revgn_lab.settings.shipped import find_config, shipped_configs
 if TYPE_CHECKING:
     import pandas as pd
 
-SUMMARY = "train one network from a configuration"
+SUMMARY = "train on a table, or one network from a configuration"
 _DESCRIPTION = """\
 Train one network, as a configuration says, and write its metrics, checkpoints and results into a folder of its own.
+Given a table in place of a configuration, train on it with nothing to choose: see revgn train TABLE --help.
 """
 _EXAMPLES = """\
 examples:
+  revgn train houses.csv --target price  a model of a table, for revgn predict
   revgn train digits
   revgn train digits --optimizer Adam --optimizer.lr 0.003 --out runs/digits-adam
   revgn train digits --optimizer.solver SVD --optimizer.solver.rtol 0.01 --out runs/digits-truncated

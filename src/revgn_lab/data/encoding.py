@@ -44,6 +44,11 @@ def encode(frame: Any, train: Tensor, name: str) -> Tensor:
 
 def _one_hot(words: Any, train: Tensor) -> list[Tensor]:
     """A column of zeros and ones for each word that is neither rare nor nearly everywhere in training."""
+    encoder = require("sklearn.preprocessing", "for columns of words").OneHotEncoder
     words = words.astype(object).where(words.notna(), "").astype(str)
-    columns = [torch.tensor((words == word).to_numpy("float64"), device="cpu") for word in sorted(words.unique())]
-    return [column for column in columns if _RAREST <= float(column[train].mean()) <= 1 - _RAREST]
+    shares = words.iloc[train.numpy()].value_counts(normalize=True)
+    kept = sorted(shares.index[shares.between(_RAREST, 1 - _RAREST)])
+    if not kept:
+        return []
+    encoded = encoder(categories=[kept], handle_unknown="ignore", sparse_output=False).fit_transform(words.to_frame())
+    return list(torch.from_numpy(encoded).unbind(dim=1))

@@ -1,24 +1,15 @@
 """Where data files lie, and how a missing one is downloaded: checked, and whole or not at all."""
 
-import hashlib
-import logging
 import os
-import urllib.request
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO
-from urllib.error import HTTPError, URLError
 
-from revgn_lab.data.errors import DataError
-from revgn_lab.files import atomic_file
-
-_log = logging.getLogger(__name__)
+from revgn_lab.data.errors import DataError, require
 
 SYSTEM_ROOT = Path("/usr/share/datasets")  # where Debian's dataset-* packages put their files
 _TIMEOUT = 20.0  # seconds without an answer before the next address is tried
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,10 +19,6 @@ class RemoteFile:
     name: str
     sha256: str
     addresses: tuple[str, ...]
-
-
-class _TransferError(Exception):
-    """One address did not deliver; another may."""
 
 
 def data_roots(root: str | Path | None) -> list[Path]:
@@ -58,53 +45,21 @@ def download(file: RemoteFile, folder: Path) -> Path:
     Raises:
         DataError: no address delivered it with the right checksum, or it could not be written.
     """
+    pooch = require("pooch", f"to download {file.name}")
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT)
     failures: list[str] = []
     for address in file.addresses:
         try:
-            return _download_from(address, file, folder)
-        except _TransferError as error:
-            failures.append(f"{address}: {error}")
-        except OSError as error:  # the network's own are _TransferError by now: this is the disk
+            path = pooch.retrieve(address, f"sha256:{file.sha256}", file.name, folder, downloader=downloader)
+        except (require("requests", "to download").RequestException, ValueError) as error:
+            failures.append(f"{address}: {' '.join(str(error).split())}")
+        except OSError as error:  # the network's own are above: this is the disk
             raise DataError(
                 f"cannot write {folder / file.name}: {error.strerror or error}; free some space, or name another data "
                 "folder in the environment variable REVGN_DATA"
             ) from error
+        else:
+            Path(path).chmod(0o644)  # pooch's are for their owner alone
+            return Path(path)
     raise DataError(f"could not download {file.name} ({'; '.join(failures)})")
-
-
-def _download_from(address: str, file: RemoteFile, folder: Path) -> Path:
-    _log.info("downloading %s", address)
-    with atomic_file(folder / file.name) as output:
-        found = _copy(_chunks(address), output)
-        if found != file.sha256:
-            raise _TransferError(f"the file there has SHA-256 {found}, expected {file.sha256}")
-    return folder / file.name
-
-
-def _copy(chunks: Iterator[bytes], output: BinaryIO) -> str:
-    """Write the chunks and return their SHA-256."""
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-        output.write(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(address: str) -> Iterator[bytes]:
-    """The content of `address`, in pieces. Network errors, which are OSErrors too, leave as _TransferError."""
-    try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:
-            expected = answer.headers.get("Content-Length")
-            received = 0
-            while chunk := answer.read(_CHUNK):
-                received += len(chunk)
-                yield chunk
-    except HTTPError as error:
-        raise _TransferError(str(error)) from error
-    except URLError as error:
-        raise _TransferError(str(error.reason)) from error
-    except (OSError, HTTPException) as error:
-        raise _TransferError(str(error) or type(error).__name__) from error
-    # http.client takes an early end of the connection for the end of the file.
-    if expected is not None and received != int(expected):
-        raise _TransferError(f"the transfer ended after {received} of {expected} bytes")

@@ -1,0 +1,1 @@
+"""Tables as people have them: read with all their warts, encoded as numbers, and remembered with a model."""

@@ -102,7 +102,7 @@ def strength_by(rule: str, w: Tensor, squares: Tensor) -> float:
     return float(strengths[score.nan_to_num(nan=torch.inf).argmin()])
 
 
-def gcv(residual_squares: Tensor, effective_parameters: Tensor, outputs: int) -> Tensor:
+def gcv(residual_squares: Tensor, effective_parameters: Tensor, outputs: float) -> Tensor:
     """N ||residual||^2 / (N - 1.2 effective parameters)^2; infinite where nothing is left to tell noise by."""
     free = (outputs - COST * effective_parameters).clamp_min(0.0)
     return torch.where(free > 0, outputs * residual_squares / free.square(), torch.inf)

@@ -1,0 +1,25 @@
+"""scikit-learn's own checks of an estimator, all of them, and no failure is expected."""
+
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from revgn.estimators import GaussNewtonClassifier, GaussNewtonRegressor
+
+# Small enough to take seconds: what is checked is the same.
+QUICK = {"n_estimators": 2, "hidden_layer_sizes": 8}
+# Checks set max_iter to 5, after which networks are not expected to have converged.
+pytestmark = pytest.mark.filterwarnings("ignore:.*did not converge in max_iter")
+
+
+@parametrize_with_checks([GaussNewtonRegressor(**QUICK), GaussNewtonClassifier(**QUICK)])
+def test_keeps_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.nightly
+@parametrize_with_checks([GaussNewtonRegressor(), GaussNewtonClassifier()])
+def test_keeps_scikit_learn_conventions_by_default(estimator, check):
+    check(estimator)

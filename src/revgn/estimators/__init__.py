@@ -7,5 +7,7 @@ except ImportError as error:
 
 from revgn.estimators.classifier import GaussNewtonClassifier as GaussNewtonClassifier
 from revgn.estimators.regressor import GaussNewtonRegressor as GaussNewtonRegressor
+from revgn.estimators.storage import load as load
+from revgn.estimators.storage import save as save
 
-__all__ = ["GaussNewtonClassifier", "GaussNewtonRegressor"]
+__all__ = ["GaussNewtonClassifier", "GaussNewtonRegressor", "load", "save"]

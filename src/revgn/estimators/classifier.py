@@ -81,7 +81,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonClassifier":  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonClassifier":
         """Fit the networks.
 
         Args:
@@ -123,12 +123,12 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         self.networks_ = [each.network for each in fitted]
         return self
 
-    def predict(self, X: Any) -> Array:  # noqa: N803
+    def predict(self, X: Any) -> Array:
         """The most probable class of each row, (m,)."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(1)]
 
-    def predict_proba(self, X: Any) -> Array:  # noqa: N803
+    def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (m, k), in the order of `classes_`: the mean of the networks'.
 
         What label smoothing has put on every class is taken out again.
@@ -140,7 +140,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         sharp = np.maximum(mean - SMOOTHING / k, 1e-2 * mean)
         return sharp / sharp.sum(1, keepdims=True)
 
-    def decision_function(self, X: Any) -> Array:  # noqa: N803
+    def decision_function(self, X: Any) -> Array:
         """Logarithms of the probabilities, (m, k); for two classes that of their quotient, (m,)."""
         logarithms = np.log(self.predict_proba(X))
         return logarithms[:, 1] - logarithms[:, 0] if logarithms.shape[1] == 2 else logarithms

@@ -8,8 +8,11 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight  # pyright: ignore[reportPrivateUsage]
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,  # pyright: ignore[reportPrivateUsage]
+    check_is_fitted,
+    validate_data,
+)
 
 from revgn.estimators.parameters import require_count, require_damping, require_widths
 from revgn.estimators.scaling import Scaling

@@ -52,7 +52,10 @@ def posterior(
         new: scaled rows, (m, d).
     """
     found = [
-        [each.noise * (1 + variances(each, inputs[here], weight[here], new)) for each, here in zip(of, rows, strict=True)]
+        [
+            each.noise * (1 + variances(each, inputs[here], weight[here], new))
+            for each, here in zip(of, rows, strict=True)
+        ]
         for of in networks
     ]
     return np.moveaxis(np.array(found), 0, -1)

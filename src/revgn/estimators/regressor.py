@@ -86,7 +86,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonRegressor":  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonRegressor":
         """Fit the networks.
 
         Args:
@@ -137,7 +137,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         self.networks_ = networks
         return self
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:  # noqa: N803
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """The mean of the networks' outputs, and if asked the standard deviation of a new observation.
 
         The deviation holds the noise, what the networks' own posteriors leave open, and how far the networks differ,
@@ -166,7 +166,9 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
     def _warn(self, fitted: Sequence[FittedNetwork]) -> None:
         unfinished = sum(not each.converged for each in fitted)
         if unfinished:
-            message = f"{unfinished} of {len(fitted)} networks did not converge in max_iter={self.max_iter} steps; raise it"
+            message = (
+                f"{unfinished} of {len(fitted)} networks did not converge in max_iter={self.max_iter} steps; raise it"
+            )
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
     def __sklearn_tags__(self) -> Any:

@@ -93,8 +93,8 @@ def plan_encoding(frame: Frame, *, source: str) -> Encoding:
     """How these columns become inputs, as their values say.
 
     Numbers stay numbers, with the median in gaps; words that at least 1 % of the rows have get a column of zeros and
-    ones each; dates become days since 1970. Columns that say nothing are left out: constant ones, and those that name
-    the rows.
+    ones each; dates become days since 1970. Columns that say nothing are left out: constant ones, and words
+    that name the rows.
 
     Raises:
         DataError: no column is left.
@@ -106,6 +106,13 @@ def plan_encoding(frame: Frame, *, source: str) -> Encoding:
     return Encoding(tuple(plans), tuple(notes))
 
 
+def without_row_numbers(frame: Frame, notes: list[str]) -> Frame:
+    """The columns but for those that hold 0, 1, 2, ... or 1, 2, 3, ... in the order of all rows."""
+    numbering = [name for name in frame if _counts_rows(frame[name])]
+    notes += [f"{name!r} numbers the rows and is left out" for name in numbering]
+    return frame.drop(columns=numbering)
+
+
 def _plan(name: str, column: Column, notes: list[str]) -> ColumnPlan | None:
     known = column.dropna()
     if known.empty or (known.nunique() == 1 and len(known) == len(column)):
@@ -114,9 +121,6 @@ def _plan(name: str, column: Column, notes: list[str]) -> ColumnPlan | None:
     if pd.api.types.is_datetime64_any_dtype(column):
         return ColumnPlan(name, "date", fill=_median(_days(column, "")), gaps=bool(column.isna().any()))
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        if _counts_rows(column):
-            notes.append(f"{name!r} numbers the rows and is left out")
-            return None
         if column.isna().any():
             notes.append(f"{name!r} has {int(column.isna().sum()):,} gaps, filled by its median and marked")
         return ColumnPlan(name, "number", fill=_median(column), gaps=bool(column.isna().any()))

@@ -3,13 +3,12 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from revgn.estimators import GaussNewtonClassifier, GaussNewtonRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -17,10 +16,11 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score, root_mean_square
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from revgn.estimators import GaussNewtonClassifier, GaussNewtonRegressor
 from revgn.naming import unknown_name
 from revgn_lab.data import DataError
 from revgn_lab.data.splits import split
-from revgn_lab.tables.encoding import Encoding, plan_encoding
+from revgn_lab.tables.encoding import Encoding, plan_encoding, without_row_numbers
 from revgn_lab.tables.frames import Column, Frame, pd
 from revgn_lab.tables.reading import Table
 
@@ -84,7 +84,7 @@ def train_table(table: Table, settings: Settings, *, progress: bool = True) -> T
     task = settings.task or _task_of(table, settings.target, frame[settings.target], notes)
     targets = _targets(table, settings.target, frame[settings.target], task)
     train, test = _split(table, targets, task)
-    inputs = frame.drop(columns=settings.target)
+    inputs = without_row_numbers(frame.drop(columns=settings.target), notes)
     encoding = plan_encoding(inputs.iloc[train], source=str(table.path))
     notes += encoding.notes
     x = encoding.inputs(inputs, source=str(table.path))
@@ -92,8 +92,7 @@ def train_table(table: Table, settings: Settings, *, progress: bool = True) -> T
     _require_room(table, estimator, len(train))
     models = {OURS: estimator, **_baselines(task)}
     scores = {name: _score(model, task, x, targets, train, test) for name, model in models.items()}
-    decided = Settings(**vars(settings) | {"task": task})
-    return Trained(estimator, encoding, decided, scores, len(train), len(test), tuple(notes))
+    return Trained(estimator, encoding, replace(settings, task=task), scores, len(train), len(test), tuple(notes))
 
 
 def _rows_with_target(table: Table, settings: Settings, notes: list[str]) -> Frame:

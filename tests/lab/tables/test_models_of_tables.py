@@ -92,7 +92,7 @@ REFUSED = {
     "too few rows": (["train", "{q}", "--target", "y", "--rows", "5"], "has 5 rows to learn from"),
     "rows out of range": (
         ["train", "{q}", "--target", "y", "--rows", "500"],
-        "--rows must be a whole number from 1 to",
+        "--rows must be a whole number from",
     ),
     "a model is there": (["train", "{q}", "--target", "y", "--out", "{m}"], "holds a model already; replace it with"),
     "no such option": (["train", "{q}", "--targt", "y"], "unrecognized arguments: --targt y"),

@@ -1,6 +1,5 @@
 """Training by epochs: a step on each mini-batch, a learning rate that falls to zero, accuracies at fixed marks."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import problems
-from measure import synchronize
 
 Point = dict[str, float]
-"""Of a curve: "epochs" and "seconds" of training done, and the accuracy on each part that was judged."""
+"""Of a curve: "epochs" of training done, and the accuracy on each part that was judged."""
 
 PARTS_OF_THE_FIRST_EPOCH = (0.25, 0.5, 0.75)
 BREAKDOWNS = (FloatingPointError, torch.linalg.LinAlgError)
@@ -46,7 +44,7 @@ class Part:
 def train(
     learner: Learner, rows: Part, judges: Mapping[str, Part], *, batch: int, epochs: int, seed: int
 ) -> list[Point]:
-    """The curve of a training run. The clock stands still while accuracies are taken.
+    """The curve of a training run.
 
     A run that breaks down counts as guessing from there on.
 
@@ -59,10 +57,9 @@ def train(
     schedules = [CosineAnnealingLR(optimizer, epochs * per_epoch) for optimizer in learner.optimizers]
     marks = marks_of(per_epoch, epochs)
     curve: list[Point] = []
-    seconds, taken, order = 0.0, 0, iter(())
+    taken, order = 0, iter(())
     try:
         for mark in marks:
-            began = time.perf_counter()
             while taken < mark:
                 if taken % per_epoch == 0:
                     order = iter(torch.randperm(len(rows.classes), generator=generator).split(batch))
@@ -71,15 +68,13 @@ def train(
                 for schedule in schedules:
                     schedule.step()
                 taken += 1
-            synchronize()
-            seconds += time.perf_counter() - began
             accuracies = {
                 name: problems.accuracy(learner.judged, part.inputs, part.classes) for name, part in judges.items()
             }
-            curve.append({"epochs": mark / per_epoch, "seconds": seconds, **accuracies})
+            curve.append({"epochs": mark / per_epoch, **accuracies})
     except BREAKDOWNS:
         guess = dict.fromkeys(judges, 1 / problems.CLASSES)
-        curve += [{"epochs": mark / per_epoch, "seconds": seconds, **guess} for mark in marks[len(curve) :]]
+        curve += [{"epochs": mark / per_epoch, **guess} for mark in marks[len(curve) :]]
     return curve
 
 

@@ -115,7 +115,7 @@ def time_to_loss_figure(content: Content) -> Figure:
 
 
 def mini_batch_figure(content: Content) -> Figure:
-    """Test accuracy by epochs and by seconds of training: a row for each network, the range over seeds behind."""
+    """Test accuracy by epochs and by their cost in epochs of Adam: a row for each network, a band for its seeds."""
     rows = content["rows"]
     networks = list(dict.fromkeys(row["network"] for row in rows))
     alike = {"Adjoint": "GaussNewton", "AdamW-averaged": "AdamW"}  # as other figures have them
@@ -126,10 +126,10 @@ def mini_batch_figure(content: Content) -> Figure:
         chosen = [row for row in rows if row["network"] == network]
         for row in chosen:
             look = looks[alike.get(row["method"], row["method"])]
-            _by_marks(axes[0], row, "epochs", look)
-            _by_marks(axes[1], row, "seconds", look)
+            _by_marks(axes[0], row, 1.0, look)
+            _by_marks(axes[1], row, row["ratio"], look)
         highest = max(point["test"] for row in chosen for curve in row["curves"] for point in curve)
-        for each, label in zip(axes, ("epochs", "seconds of training"), strict=True):
+        for each, label in zip(axes, ("epochs", "time, in epochs of Adam with batches of 1024"), strict=True):
             each.set(xlabel=label, ylim=(highest - 0.1, highest + 0.005))
             _plain(each)
         axes[0].set_ylabel(f"test accuracy, {network}")
@@ -141,10 +141,10 @@ def mini_batch_figure(content: Content) -> Figure:
     return figure
 
 
-def _by_marks(axes: Axes, row: Mapping[str, Any], key: str, look: Style) -> None:
-    """The mean over seeds at each mark, and a band from the lowest to the highest."""
+def _by_marks(axes: Axes, row: Mapping[str, Any], cost: float, look: Style) -> None:
+    """The mean over seeds at each mark, whose epochs cost so much each, and a band from the lowest to the highest."""
     marks = list(zip(*row["curves"], strict=True))
-    x = [statistics.fmean(point[key] for point in points) for points in marks]
+    x = [cost * points[0]["epochs"] for points in marks]
     seeds = [[point["test"] for point in points] for points in marks]
     label = f"{row['method']}, {row['epochs']} epochs"
     _line(axes, x, [statistics.fmean(each) for each in seeds], label, look)

@@ -1,4 +1,4 @@
-"""The comparison on mini-batches: choices by validation alone, clocks, marks, medians, and rows that are kept."""
+"""The comparison on mini-batches: choices by validation alone, costs, marks, medians, and rows that are kept."""
 
 import itertools
 import json
@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-import epochs
 import mini_batch
 from epochs import Learner, Part, marks_of, train
 from spaces import LogUniform, OneOf, draw
@@ -15,12 +14,9 @@ from spaces import LogUniform, OneOf, draw
 TINY = ["--tiny", "--networks", "MLP", "--epochs", "1", "--trials", "2", "--seeds", "1", "--pairs", "1"]
 
 
-def curve(*accuracies, test=0.5, pace=1.0):
+def curve(*accuracies, test=0.5):
     """A point an epoch."""
-    return [
-        {"epochs": k, "seconds": pace * k, "validation": accuracy, "test": test}
-        for k, accuracy in enumerate(accuracies, 1)
-    ]
+    return [{"epochs": k, "validation": accuracy, "test": test} for k, accuracy in enumerate(accuracies, 1)]
 
 
 def rows_of(count):
@@ -40,8 +36,8 @@ def made_up(monkeypatch, without_fashion_mnist):
     def pretend(learner, rows, judges, *, batch, epochs, seed):
         lr = learner.optimizers[0].param_groups[0]["lr"]
         calls.append({"lr": lr, "seed": seed, "judges": set(judges)})
-        point = {"epochs": 1.0, "seconds": 1.0, "validation": lr, "test": 1 - lr}
-        return [{key: point[key] for key in ("epochs", "seconds", *judges)}]
+        point = {"epochs": 1.0, "validation": lr, "test": 1 - lr}
+        return [{key: point[key] for key in ("epochs", *judges)}]
 
     monkeypatch.setattr(mini_batch, "train", pretend)
     monkeypatch.setattr(mini_batch, "ratio_to_adam", lambda *arguments: 1.0)
@@ -131,24 +127,6 @@ def test_every_row_is_seen_once_an_epoch_and_the_learning_rate_falls_to_zero():
     assert rates == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 14)) for k in range(14)])
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
     assert [point["epochs"] for point in points] == pytest.approx([2 / 7, 4 / 7, 5 / 7, 1, 2])
-    seconds = [point["seconds"] for point in points]
-    assert seconds == sorted(seconds)
-
-
-def test_the_clock_stands_still_while_accuracies_are_taken(monkeypatch):
-    now = [0.0]
-
-    def slow_accuracy(*arguments):
-        now[0] += 100.0
-        return 0.5
-
-    def step(inputs, classes):
-        now[0] += 1.0
-
-    monkeypatch.setattr(epochs.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(epochs.problems, "accuracy", slow_accuracy)
-    points = train(Learner([], step, torch.nn.Identity()), rows_of(40), {"test": rows_of(1)}, batch=4, epochs=1, seed=0)
-    assert [point["seconds"] for point in points] == [2.0, 5.0, 8.0, 10.0]
 
 
 @pytest.mark.parametrize("error", [FloatingPointError("nan"), torch.linalg.LinAlgError("singular")])
@@ -170,17 +148,23 @@ def test_marks_lie_within_the_first_epoch_and_after_each():
     assert marks_of(1, 2) == [1, 2]
 
 
-def test_the_time_to_an_accuracy_is_the_median_over_seeds_and_infinite_where_most_do_not_get_there():
-    curves = [curve(0.87, 0.88), curve(0.86, 0.87), curve(0.89, 0.90, pace=3.0)]
-    assert mini_batch.median_to(curves, 0.88, "epochs") == 2
-    assert mini_batch.median_to(curves, 0.88, "seconds") == 3.0
-    assert mini_batch.median_to(curves, 0.89, "epochs") is None
+def test_the_epochs_to_an_accuracy_are_the_median_over_seeds_and_infinite_where_most_do_not_get_there():
+    curves = [curve(0.87, 0.88), curve(0.86, 0.87), curve(0.89, 0.90)]
+    assert mini_batch.median_to(curves, 0.88) == 2
+    assert mini_batch.median_to(curves, 0.89) is None
 
 
-def row(method, *curves, network="RevMLP", **others):
-    count = len(curves[0])
-    row = {"network": network, "method": method, "epochs": count, "ratio": 1.0, "curves": curves}
-    return row | mini_batch.summary(curves, count) | others
+def row(method, *curves, network="RevMLP", ratio=1.0, **others):
+    row = {"network": network, "method": method, "epochs": len(curves[0]), "curves": curves}
+    return row | mini_batch.summary(curves, ratio) | others
+
+
+def test_costs_are_measured_anew_and_all_else_stays(made_up, tmp_path, monkeypatch):
+    (before,) = run(tmp_path, "Adam")
+    monkeypatch.setattr(mini_batch, "ratio_to_adam", lambda *arguments: 1.5)
+    (after,) = run(tmp_path, "--costs")
+    assert after["ratio"] == 1.5
+    assert {**after, "ratio": 1.0} == {**before, **{key: after[key] for key in after if key.startswith("shown")}}
 
 
 def test_the_best_epoch_is_that_of_validation():
@@ -188,15 +172,15 @@ def test_the_best_epoch_is_that_of_validation():
     assert row("Adam", seen)["best"] == 0.5
 
 
-def test_at_equal_seconds_only_what_was_reached_by_then_counts():
-    adam = row("Adam", curve(0.7, 0.8, test=0.8, pace=2.0))
+def test_at_equal_cost_only_what_was_reached_by_then_counts():
+    adam = row("Adam", curve(0.7, 0.8, test=0.8), ratio=2.0)
     sgd = row("SGD", curve(0.9, 0.9, test=0.7))
     ours = [
-        row(mini_batch.ADJOINT, curve(0.9, test=0.9, pace=5.0)),
-        row(mini_batch.DEFAULT, curve(0.8, 0.85, test=0.85, pace=1.5)),
+        row(mini_batch.ADJOINT, curve(0.9, test=0.9), ratio=5.0),
+        row(mini_batch.DEFAULT, curve(0.8, 0.85, test=0.85), ratio=1.5),
     ]
     margin = mini_batch.beside_the_best([adam, sgd, *ours], "RevMLP")
-    assert (margin.baseline, margin.seconds) == ("Adam, 2 epochs", 4.0)
+    assert (margin.baseline, margin.cost) == ("Adam, 2 epochs", 4.0)
     assert margin.lead == pytest.approx(0.05)
     assert mini_batch.beside_the_best([adam, sgd, *ours], "MLP") is None
     assert mini_batch.beside_the_best([adam, sgd], "RevMLP") is None
@@ -204,7 +188,7 @@ def test_at_equal_seconds_only_what_was_reached_by_then_counts():
 
 def test_checks_are_met_by_the_mean_and_only_by_the_planned_epochs():
     good, bad = curve(*[0.9] * 5, test=0.91), curve(*[0.9] * 5, test=0.87)
-    adam = row("Adam", curve(*[0.5] * 5, test=0.5))
+    adam = row("Adam", curve(*[0.5] * 5, test=0.5), ratio=2.0)
 
     def met(*curves, epochs=5):
         rows = [adam, row(mini_batch.DEFAULT, *curves, epochs=epochs, ratio=1.6)]

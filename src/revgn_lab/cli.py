@@ -100,6 +100,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _command_to_go_on(words: Sequence[str]) -> str:
+    if "train" in words[:1] and table_model.is_meant(words[1:]):
+        return shlex.join(["revgn", *words])  # a model of a table is written at the end, and whole
     resume = ["--resume"] if "train" in words[:1] and "--resume" not in words else []
     return shlex.join(["revgn", *(word for word in words if word != "--overwrite"), *resume])
 

@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = ("target", "task", "rows", "seed", "networks", "jobs")
     settings = Settings(**{name: getattr(arguments, name) for name in chosen})
     silent = arguments.quiet or arguments.json
+    if not silent:
+        print(f"training on {len(read.frame):,} rows of {read.path}; the model goes into {folder}/", file=sys.stderr)
     trained = train_table(read, settings, progress=not silent and sys.stderr.isatty())
     write_model(folder, trained, read)
     if arguments.json:

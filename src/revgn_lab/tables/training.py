@@ -154,7 +154,7 @@ def _split(table: Table, targets: NDArray[Any], task: Task) -> tuple[NDArray[Any
 def _estimator(task: Task, settings: Settings, rows: int, *, progress: bool) -> Any:
     kind = GaussNewtonClassifier if task == "classification" else GaussNewtonRegressor
     chosen = {} if settings.networks is None else {"n_estimators": settings.networks}
-    return kind(random_state=settings.seed, n_jobs=settings.jobs, verbose=int(progress), **chosen)
+    return kind(random_state=settings.seed, n_jobs=settings.jobs, verbose=10 if progress else 0, **chosen)
 
 
 def _require_room(table: Table, estimator: Any, rows: int) -> None:

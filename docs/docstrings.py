@@ -50,7 +50,7 @@ def reset_torch(gallery_conf, fname):  # noqa: ARG001
 
 
 # Files of the repository that pages link to, and that are no pages: shown as their path.
-OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:results|benchmarks|src|examples|tests)[^)]*)\)")
+OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:results|benchmarks|src|examples|tests)(?:/[^)]*)?)\)")
 
 
 def links_into_the_repository(app, docname, source):  # noqa: ARG001

@@ -16,7 +16,7 @@ import revgn  # noqa: E402
 
 project = "revgn"
 author = "the authors of revgn"
-copyright = "Apache-2.0"  # noqa: A001
+copyright = "Apache-2.0"
 release = version = revgn.__version__
 
 extensions = [

@@ -5,9 +5,10 @@ from pathlib import Path
 
 SECTIONS = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Source|Cost|Targets|Example)s?:")
 CODE = re.compile(r"(``.*?``|`[^`]*`)")
+NAME = re.compile(r"`[A-Za-z_][\w.]*`")  # what may name something of ours; all else in backticks is code
 
 
-def to_rst(app, what, name, obj, options, lines):  # noqa: ARG001
+def to_rst(app, what, name, obj, options, lines):
     """Escape what means something else there, and mark indented code before the first section as such."""
     text = [_escaped(line) for line in lines]
     made: list[str] = []
@@ -26,12 +27,17 @@ def to_rst(app, what, name, obj, options, lines):  # noqa: ARG001
 
 
 def _escaped(line):
-    parts = [part if index % 2 else _plain(part) for index, part in enumerate(CODE.split(line))]
-    # A letter after closing backticks, as in the plural of a name, needs a separator that is not shown.
-    return "".join(("\\ " if index and index % 2 == 0 and part[:1].isalnum() else "") + part for index, part in enumerate(parts))
+    made: list[str] = []
+    for index, part in enumerate(CODE.split(line)):
+        if index % 2:
+            made.append(part if part.startswith("``") or NAME.fullmatch(part) else f"`{part}`")
+        else:
+            # A letter after closing backticks, as in the plural of a name, needs a separator that is not shown.
+            made.append(("\\ " if index and part[:1].isalnum() else "") + _plain(part))
+    return "".join(made)
 
 
-def is_left_out(app, what, name, obj, skip, options):  # noqa: ARG001
+def is_left_out(app, what, name, obj, skip, options):
     """Leave out what scikit-learn adds to every estimator for its metadata routing: its words refer to its own docs."""
     return True if name in {"set_fit_request", "set_score_request", "set_predict_request"} else None
 
@@ -41,7 +47,7 @@ def _plain(text):
     return re.sub(r"(\w)_(?!\w)", r"\1\\_", text)
 
 
-def reset_torch(gallery_conf, fname):  # noqa: ARG001
+def reset_torch(gallery_conf, fname):
     """Give each example of the gallery torch as a fresh process has it."""
     import torch
 
@@ -53,7 +59,7 @@ def reset_torch(gallery_conf, fname):  # noqa: ARG001
 OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:results|benchmarks|src|examples|tests)(?:/[^)]*)?)\)")
 
 
-def links_into_the_repository(app, docname, source):  # noqa: ARG001
+def links_into_the_repository(app, docname, source):
     """Turn links to files beside the docs into their names: on GitHub they are links, on the site there is no file."""
 
     def named(found):

@@ -2,8 +2,9 @@
 Strength of concrete: how much to fit
 =====================================
 
-A network of 4,801 parameters learns the strength of concrete from some hundred mixtures. Fitted to the end it learns their noise
-too. Ridge regression at every step, its strength chosen by generalised cross-validation, needs no validation rows.
+A network of 4,801 parameters learns the strength of concrete from some hundred mixtures. Fitted to the end it learns
+their noise too. Ridge regression at every step, its strength chosen by generalised cross-validation, needs no
+validation rows.
 """
 
 import copy
@@ -62,9 +63,7 @@ def run(model: nn.Module, damping: str | None, steps: int, errors: list[float]) 
             errors.append(rmse(model(data.test_inputs)))
 
     optimizer = revgn.LevenbergMarquardt(model, damping=damping)
-    return revgn.fit(
-        model, inputs=inputs, targets=targets, optimizer=optimizer, max_steps=steps, callbacks=[follow]
-    )
+    return revgn.fit(model, inputs=inputs, targets=targets, optimizer=optimizer, max_steps=steps, callbacks=[follow])
 
 
 names = ["plain", "gcv"]

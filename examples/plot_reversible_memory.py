@@ -57,7 +57,7 @@ class Counted(TorchDispatchMode):
         super().__init__()
         self.now, self.peak, self.known = 0, 0, set()
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         """Run the operation, and note the storages of its results until they are freed."""
         import weakref
 

@@ -33,7 +33,9 @@ inputs, targets = inputs[:ROWS], targets[:ROWS]
 def network(seed: int) -> revgn.RevMLP:
     """Two blocks, of three times as many features as there are rows."""
     generator = torch.Generator().manual_seed(seed)
-    return revgn.RevMLP(64, 10, num_blocks=2, hidden_features=FEATURES, state_features=128, generator=generator).double()
+    return revgn.RevMLP(
+        64, 10, num_blocks=2, hidden_features=FEATURES, state_features=128, generator=generator
+    ).double()
 
 
 def accuracy(model: torch.nn.Module) -> float:

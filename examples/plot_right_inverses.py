@@ -3,7 +3,7 @@ Which right inverse generalises
 ===============================
 
 Many changes of the parameters move the outputs by the same r. Three of them are compared on handwritten digits: they
-fit the training rows alike, and tell new rows apart differently well.
+fit the training rows alike, and tell new rows apart differently well. On digits the difference is small.
 """
 
 import copy
@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 import revgn
 
-ROWS, FEATURES, SEEDS = 100, 300, 3
+ROWS, FEATURES, SEEDS = 200, 600, 2
 
 pixels, labels = load_digits(return_X_y=True)
 order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
@@ -26,7 +26,7 @@ inputs, targets = inputs[:ROWS], targets[:ROWS]
 # %%
 # Exact steps until the training rows are fitted
 # ----------------------------------------------
-# The same network from the same start for all methods, three starts. Adam runs for 300 steps at a learning rate of
+# The same network from the same start for all methods, two starts. Adam runs for 300 steps at a learning rate of
 # 1e-3: a usual setting, which nobody has tuned here.
 
 
@@ -58,15 +58,15 @@ def gauss_newton(model: torch.nn.Module, right_inverse: str) -> list[tuple[float
 
 
 def adam(model: torch.nn.Module) -> list[tuple[float, float]]:
-    """The same for Adam."""
+    """The same for Adam, accuracy after every tenth step."""
     optimizer, path = torch.optim.Adam(model.parameters(), lr=1e-3), []
-    for _ in range(300):
+    for step in range(300):
         loss = 0.5 * (model(inputs) - targets).square().sum(1).mean()
-        path.append((loss.item(), accuracy(model)))
+        path.append((loss.item(), accuracy(model) if step % 10 == 9 else float("nan")))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return path
+    return [each for each in path if each[1] == each[1]]  # those with an accuracy
 
 
 paths: dict[str, list[list[tuple[float, float]]]] = {}
@@ -79,13 +79,14 @@ for seed in range(SEEDS):
 # %%
 # What they end with
 # ------------------
-# The order is that of the benchmark on Fashion-MNIST; the distances depend on data and width. Adam, whose training
-# loss is far higher, has the best or nearly the best test accuracy.
+# The order is that of the benchmark `revgn bench right_inverses` on Fashion-MNIST. There 25 points of test accuracy lie
+# between the reversible step and Moore-Penrose; on these easy digits it is one or two, and with two starts little more
+# than what chance allows. Adam, whose training loss is far higher, has the best test accuracy in both.
 
 for name, runs in paths.items():
     loss = sum(run[-1][0] for run in runs) / SEEDS
     accuracies = [run[-1][1] for run in runs]
-    steps = max(len(run) - 1 for run in runs)
+    steps = 299 if name == "Adam" else max(len(run) - 1 for run in runs)
     print(f"{name:<14} training loss {loss:7.0e} after {steps:3} steps, test accuracy {sum(accuracies) / SEEDS:.3f}")
 
 figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")

@@ -97,7 +97,10 @@ SAYS = {
 
 def true_within(output, parameters):
     """Distances from the true parameters in standard errors."""
-    off = [float(x) for x in re.findall(r"-?\d+\.\d+", output.partition("standard errors from the truth:")[2])]
+    off = [
+        float(x)
+        for x in re.findall(r"-?\d+\.\d+", output.partition("standard errors from the truth:")[2].splitlines()[0])
+    ]
     assert len(off) == parameters
     return off
 

@@ -16,7 +16,7 @@ import revgn  # noqa: E402
 
 project = "revgn"
 author = "the authors of revgn"
-copyright = "Apache-2.0"
+copyright = "the authors of revgn, Apache-2.0"
 release = version = revgn.__version__
 
 extensions = [
@@ -29,6 +29,8 @@ extensions = [
 exclude_patterns = ["_build", "_templates", "_generated"]
 templates_path = ["_templates"]
 default_role = "py:obj"  # single backticks in docstrings: a link where it names something of ours, code otherwise
+
+smartquotes = False  # quotes here are mostly those of code
 
 html_theme = "furo"
 html_title = "revgn"
@@ -65,7 +67,7 @@ nitpick_ignore_regex = [
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "docstrings.as_listed",
     "min_reported_time": 0,
     "show_memory": False,
     "write_computation_times": True,

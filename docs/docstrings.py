@@ -55,6 +55,12 @@ def reset_torch(gallery_conf, fname):
     torch.manual_seed(0)
 
 
+def as_listed(filename):
+    """The place of an example in the list of examples/README.md, from the simple to the special."""
+    listed = (Path(__file__).parents[1] / "examples" / "README.md").read_text(encoding="utf-8")
+    return listed.index(f"`{filename}`")
+
+
 # Files of the repository that pages link to, and that are no pages: shown as their path.
 OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+((?:results|benchmarks|src|examples|tests)(?:/[^)]*)?)\)")
 
@@ -66,6 +72,8 @@ def links_into_the_repository(app, docname, source):
         text, path = found.groups()
         if not (Path(__file__).parents[1] / path.split("#")[0]).exists():
             raise FileNotFoundError(f"{docname} links to {path}, which the repository lacks")
+        if path.startswith("examples/plot_"):
+            return f"[{text}](/gallery/{Path(path).stem})"  # which a build makes of it
         shown = text if text.startswith("`") else f"{text} (`{path}`)"
         return shown
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Functions that make a message, and what they make of their arguments.
-UNKNOWN = "unknown {kind} '…'; did you mean '…'? known: …"
+UNKNOWN = "unknown {kind} '…'; take one of the names that the message lists; it offers the nearest"
 # What to do where the message states only a rule.
 BY_KIND = {
     "NotImplementedError": "write the method in your subclass",
-    "AttributeError": "check the spelling; `dir(revgn)` lists the names",
-    "LinAlgError": "check the inputs, and add damping; other solvers, such as `Eigh()`, survive more",
+    "AttributeError": "check the spelling; dir(revgn) lists the names",
+    "LinAlgError": "check the inputs, and add damping; other solvers, such as Eigh(), survive more",
     "RuntimeError": "a right inverse of your own breaks its contract: change only the parameters it was given",
 }
 FOLLOW = "give a value as the message says"
@@ -135,7 +135,12 @@ def table(source: Path) -> str:
         by_package.setdefault(".".join(parts[:2]), []).append(message)
     lines: list[str] = []
     for package, found in sorted(by_package.items()):
-        lines += [f"## `{package}`", "", "| message | what to do | type |", "|---|---|---|"]
+        lines += [
+            f"## `{package}`" if "._" not in package else "## Sizes of memory",
+            "",
+            "| message | what to do | type |",
+            "|---|---|---|",
+        ]
         lines += [f"| {_cell(m.came)} | {_cell(m.remedy)} | {m.kind} |" for m in found]
         lines.append("")
     return "\n".join(lines)

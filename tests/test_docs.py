@@ -78,8 +78,6 @@ def test_links_to_files_and_headings_lead_somewhere():
                 continue
             name, _, anchor = target.partition("#")
             there = page.parent / name if name else page
-            if "gallery/plot_" in name:
-                there = ROOT / "examples" / f"{there.name}.py"
             assert there.exists(), f"{page.name}: {target}"
             if anchor:
                 headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)

@@ -73,6 +73,7 @@ sphinx_gallery_conf = {
     "write_computation_times": True,
     "download_all_examples": False,
     "abort_on_example_error": True,
+    "run_stale_examples": True,  # the library may have changed where the example has not
     "remove_config_comments": True,
     "plot_gallery": os.environ.get("REVGN_DOCS_GALLERY", "True"),
     "matplotlib_animations": False,

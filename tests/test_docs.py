@@ -167,16 +167,3 @@ def test_the_quick_start_of_a_table_works_as_written(tmp_path):
     predicted = (tmp_path / "predicted.csv").read_text(encoding="utf-8").splitlines()
     assert predicted[0] == "target,target std"
     assert len(predicted) == 1 + 42
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(600)
-def test_pages_are_built_without_a_warning(tmp_path):
-    """Without running the gallery, which `make docs` does."""
-    for needed in ("sphinx", "sphinx_gallery", "furo", "myst_parser"):
-        pytest.importorskip(needed)
-    subprocess.run(
-        [sys.executable, "-m", "sphinx", "-b", "html", "-W", "-n", "-q", DOCS, tmp_path / "html"],
-        env={**SUBPROCESS, "REVGN_DOCS_GALLERY": "False"},
-        check=True,
-    )

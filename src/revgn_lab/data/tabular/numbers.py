@@ -3,9 +3,7 @@
 import re
 from dataclasses import dataclass
 
-import numpy as np
-
-from revgn_lab.tables.frames import Column, Frame, pd
+from revgn_lab.data.tabular.frames import Column, Frame, pd
 
 WORDS_FOR_NOTHING = ("", "na", "n/a", "#n/a", "nan", "-nan", "none", "null", "?", "-")
 
@@ -84,7 +82,7 @@ def _numbers(column: Column, style: Style) -> Column | None:
     for way in dict.fromkeys((_PLAIN if style.decimal == "." else style, style)):
         numbers = pd.to_numeric(column, errors="coerce") if way is _PLAIN else way.parsed(column)
         if (numbers.notna() | column.isna()).all():
-            return numbers.replace([np.inf, -np.inf], np.nan)
+            return numbers
     return None
 
 
@@ -105,5 +103,8 @@ def _style_of(columns: dict[str, Column], absent: dict[str, Column], separator: 
 
 
 def _words(column: Column) -> Column:
-    """A column of words, with None for what is empty; NA among words is one, as that of Namibia."""
+    """A column of words, with None for what is empty, or of booleans; NA among words is one, as that of Namibia."""
+    lower = column.str.lower()
+    if lower.isin(("true", "false")).all():
+        return lower == "true"
     return column.astype(object).where(column != "", None)

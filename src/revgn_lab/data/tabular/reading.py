@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from revgn_lab.data import DataError
-from revgn_lab.tables.frames import Frame, pd
-from revgn_lab.tables.numbers import numbers_in
+from revgn_lab.data.errors import DataError
+from revgn_lab.data.tabular.frames import Frame, pd
+from revgn_lab.data.tabular.numbers import numbers_in
 
 TEXT = (".csv", ".tsv", ".txt", ".tab")
 SUFFIXES = (*TEXT, ".parquet", ".npz")
@@ -56,6 +56,7 @@ def read_table(path: Path) -> Table:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: not a readable {suffix[1:]} file ({reason}); check or replace it") from error
     _require_content(path, frame)
+    frame = frame.replace([np.inf, -np.inf], np.nan)
     return Table(path, _without_row_numbers(path, frame, notes), notes)
 
 

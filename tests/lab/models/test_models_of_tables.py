@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from revgn_lab.cli import main
-from revgn_lab.tables.model_folder import CARD, FILES, WEIGHTS
+from revgn_lab.models.model_folder import CARD, FILES, WEIGHTS
 
 ROWS = 120
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from revgn_lab.data import DataError
-from revgn_lab.tables.reading import read_table
+from revgn_lab.data.tabular.reading import read_table
 
 # What is in the file, what must come out, what must be said.
 WARTS = {

@@ -1,8 +1,8 @@
 """What a model says of a new table."""
 
-from revgn_lab.tables.frames import Frame, pd
-from revgn_lab.tables.model_folder import Model
-from revgn_lab.tables.reading import Table
+from revgn_lab.data.tabular.frames import Frame, pd
+from revgn_lab.data.tabular.reading import Table
+from revgn_lab.models.model_folder import Model
 
 
 def predict(model: Model, table: Table) -> tuple[Frame, list[str]]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from revgn_lab.data import DataError
-from revgn_lab.tables.frames import Column, Frame, pd
+from revgn_lab.data.errors import DataError
+from revgn_lab.data.tabular.frames import Column, Frame, pd
 
 RAREST = 0.01
 """Of the rows: words that fewer have share a column, as do words that the model has never seen."""
@@ -93,8 +93,7 @@ def plan_encoding(frame: Frame, *, source: str) -> Encoding:
     """How these columns become inputs, as their values say.
 
     Numbers stay numbers, with the median in gaps; words that at least 1 % of the rows have get a column of zeros and
-    ones each; dates become days since 1970. Columns that say nothing are left out: constant ones, and words
-    that name the rows.
+    ones each; dates become days since 1970. Empty columns and words that name the rows are left out.
 
     Raises:
         DataError: no column is left.
@@ -106,17 +105,24 @@ def plan_encoding(frame: Frame, *, source: str) -> Encoding:
     return Encoding(tuple(plans), tuple(notes))
 
 
-def without_row_numbers(frame: Frame, notes: list[str]) -> Frame:
-    """The columns but for those that hold 0, 1, 2, ... or 1, 2, 3, ... in the order of all rows."""
-    numbering = [name for name in frame if _counts_rows(frame[name])]
-    notes += [f"{name!r} numbers the rows and is left out" for name in numbering]
-    return frame.drop(columns=numbering)
+def without_idle_columns(frame: Frame, notes: list[str]) -> Frame:
+    """The columns but for those that say nothing: constant ones, and those that number the rows from 0 or 1."""
+    idle = {name: reason for name in frame if (reason := _idle(frame[name]))}
+    notes += [f"{name!r} {reason} and is left out" for name, reason in idle.items()]
+    return frame.drop(columns=list(idle))
+
+
+def _idle(column: Column) -> str:
+    """Why a column says nothing; empty if it says something."""
+    if column.notna().all() and column.nunique() == 1:
+        return "is the same in all rows"
+    return "numbers the rows" if _counts_rows(column) else ""
 
 
 def _plan(name: str, column: Column, notes: list[str]) -> ColumnPlan | None:
     known = column.dropna()
-    if known.empty or (known.nunique() == 1 and len(known) == len(column)):
-        notes.append(f"{name!r} is {'empty' if known.empty else 'the same in all rows'} and is left out")
+    if known.empty:
+        notes.append(f"{name!r} is empty and is left out")
         return None
     if pd.api.types.is_datetime64_any_dtype(column):
         return ColumnPlan(name, "date", fill=_median(_days(column, "")), gaps=bool(column.isna().any()))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from revgn_lab.data import DataError
-from revgn_lab.tables.encoding import Encoding, plan_encoding, without_row_numbers
+from revgn_lab.data.tabular.encoding import Encoding, plan_encoding, without_idle_columns
 
 ROWS = 60
 
@@ -56,7 +56,6 @@ def test_new_words_and_new_gaps_are_no_error(frame):
 
 
 SAYS_NOTHING = {
-    "constant": ([7] * ROWS, "'c' is the same in all rows and is left out"),
     "empty": ([None] * ROWS, "'c' is empty and is left out"),
     "names of rows": ([f"row {i}" for i in range(ROWS)], "'c' has 60 different words in 60 rows and is left out"),
 }
@@ -69,12 +68,19 @@ def test_columns_that_say_nothing_are_left_out_and_named(frame, values, note):
     assert "c" not in encoding.input_names
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_row_numbers_are_left_out(frame, first):
+IDLE = {
+    "from 0": (np.arange(ROWS), "numbers the rows"),
+    "from 1": (np.arange(1, ROWS + 1), "numbers the rows"),
+    "a number": (7, "is the same in all rows"),
+    "a word": ("x", "is the same in all rows"),
+}
+
+
+@pytest.mark.parametrize(("values", "reason"), IDLE.values(), ids=IDLE)
+def test_columns_without_content_are_left_out(frame, values, reason):
     notes = []
-    left = without_row_numbers(frame.assign(id=np.arange(first, ROWS + first)), notes)
-    assert list(left) == list(frame)
-    assert notes == ["'id' numbers the rows and is left out"]
+    assert list(without_idle_columns(frame.assign(id=values), notes)) == list(frame)
+    assert notes == [f"'id' {reason} and is left out"]
 
 
 @pytest.mark.parametrize(
@@ -107,4 +113,4 @@ def test_a_missing_column_and_a_column_of_another_kind_are_refused(frame):
 
 def test_a_table_that_says_nothing_is_refused():
     with pytest.raises(DataError, match="no column tells rows apart"):
-        plan_encoding(pd.DataFrame({"c": [1, 1, 1]}), source="t")
+        plan_encoding(pd.DataFrame({"c": ["x"] * 3}), source="t")

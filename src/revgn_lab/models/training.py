@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,12 @@ from revgn.estimators import GaussNewtonClassifier, GaussNewtonRegressor
 from revgn.naming import unknown_name
 from revgn_lab.data import DataError
 from revgn_lab.data.splits import split
-from revgn_lab.tables.encoding import Encoding, plan_encoding, without_row_numbers
-from revgn_lab.tables.frames import Column, Frame, pd
-from revgn_lab.tables.reading import Table
+from revgn_lab.data.tabular.encoding import Encoding, plan_encoding, without_idle_columns
+from revgn_lab.data.tabular.frames import Column, Frame, pd
+from revgn_lab.data.tabular.reading import Table
+from revgn_lab.data.tabular.targets import Task, class_names, task_of
 
-Task = Literal["regression", "classification"]
 OURS = "revgn"
-_MOST_CLASSES = 20  # that whole numbers are taken for, where nobody says what they are
 _FEWEST_ROWS = 10
 
 
@@ -81,10 +80,10 @@ def train_table(table: Table, settings: Settings, *, progress: bool = True) -> T
     """
     notes = list(table.notes)
     frame = _rows_with_target(table, settings, notes)
-    task = settings.task or _task_of(table, settings.target, frame[settings.target], notes)
+    task = settings.task or _task_of(table, settings.target, frame, notes)
     targets = _targets(table, settings.target, frame[settings.target], task)
     train, test = _split(table, targets, task)
-    inputs = without_row_numbers(frame.drop(columns=settings.target), notes)
+    inputs = without_idle_columns(frame.drop(columns=settings.target), notes)
     encoding = plan_encoding(inputs.iloc[train], source=str(table.path))
     notes += encoding.notes
     x = encoding.inputs(inputs, source=str(table.path))
@@ -102,6 +101,8 @@ def _rows_with_target(table: Table, settings: Settings, notes: list[str]) -> Fra
     known = frame[frame[settings.target].notna()]
     if len(known) < len(frame):
         notes.append(f"{len(frame) - len(known):,} rows without {settings.target!r} are left out")
+        if (column := known[settings.target]).dtype.kind == "f" and (column % 1 == 0).all():
+            known = known.assign(**{settings.target: column.astype("int64")})  # floats for the gaps' sake alone
     if settings.rows is not None:
         if not 1 <= settings.rows <= len(known):
             raise DataError(f"--rows must be a whole number from 1 to {len(known)}, got {settings.rows}")
@@ -113,21 +114,10 @@ def _rows_with_target(table: Table, settings: Settings, notes: list[str]) -> Fra
     return known.reset_index(drop=True)
 
 
-def _task_of(table: Table, name: str, column: Column, notes: list[str]) -> Task:
-    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    distinct = int(column.nunique())
-    if not numeric:
-        if distinct > len(column) / 2:
-            raise DataError(
-                f"{table.path}: target {name!r} has {distinct:,} different words in {len(column):,} rows, too many for "
-                "classes; name another column with --target"
-            )
-        return "classification"
-    whole = bool((column % 1 == 0).all())
-    task: Task = "classification" if whole and distinct <= min(_MOST_CLASSES, len(column) // 2) else "regression"
-    if whole:
-        meant = f"{distinct} different whole numbers"
-        notes.append(f"target {name!r} holds {meant}: taken for {task}; --task says otherwise")
+def _task_of(table: Table, target: str, frame: Frame, notes: list[str]) -> Task:
+    task, note = task_of(frame[target], f"{table.path.name}: target {target!r}")
+    if note:
+        notes.append(note.replace("unless task says", "unless --task says"))
     return task
 
 
@@ -135,7 +125,7 @@ def _targets(table: Table, name: str, column: Column, task: Task) -> NDArray[Any
     if column.nunique() < 2:
         raise DataError(f"{table.path}: target {name!r} is the same in all rows; name another column with --target")
     if task == "classification":
-        return np.asarray(column.astype(str), dtype=object)
+        return class_names(column).astype(str).astype(object)
     if not pd.api.types.is_numeric_dtype(column):
         raise DataError(f"{table.path}: target {name!r} is not numeric, as regression needs; leave --task out")
     return np.asarray(column, dtype=np.float64)

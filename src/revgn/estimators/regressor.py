@@ -44,7 +44,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         hidden_layer_sizes: widths of the hidden layers, (64, 64) by default; tanh follows each.
         damping: "gcv" (the default), or the ridge's lambda itself, the same at every step.
         max_iter: the most steps of a network, 200 by default.
-        chunk_rows: the most rows of a network, 2000 by default; of more rows each network takes a part, so that all are
+        chunk_rows: the most rows of a network, 1000 by default; of more rows each network takes a part, so that all are
             used.
         n_jobs: networks that are fitted at the same time, by joblib, each on one thread.
         verbose: joblib's, prints how many networks have been fitted.
@@ -72,7 +72,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         damping: str | float = "gcv",
         max_iter: int = 200,
-        chunk_rows: int = 2000,
+        chunk_rows: int = 1000,
         n_jobs: int | None = None,
         verbose: int = 0,
         random_state: Any = None,

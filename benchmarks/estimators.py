@@ -8,8 +8,8 @@ random splits with other seeds.
 
 `error` is the root mean square error in standard deviations of the target, or the share of rows whose class is wrong,
 on average over the folds; `se` its standard error over the folds; `covered` the share of held-out targets within 1.645
-of our standard deviations; `log loss` that of the probabilities; `fit` the seconds of one fit. Rows are kept from run to
-run, table by table.
+of our standard deviations; `log loss` that of the probabilities; `fit` the seconds of one fit. Rows are kept from run
+to run, table by table.
 """
 
 import argparse
@@ -129,14 +129,19 @@ def pipeline(inputs: Any, estimator: Any) -> Any:
 
     steps: list[Any] = [StandardScaler(), estimator]
     if hasattr(inputs, "columns"):
-        words = (OneHotEncoder(handle_unknown="ignore", sparse_output=False), make_column_selector(dtype_exclude="number"))
+        words = (
+            OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+            make_column_selector(dtype_exclude="number"),
+        )
         steps.insert(0, make_column_transformer(words, remainder="passthrough"))
     return make_pipeline(*steps)
 
 
 def measured(table: Table, make: Callable[[], Any], training: Any, test: Any) -> Row:
     """One fold of one method."""
-    take = (lambda rows: table.inputs.iloc[rows]) if hasattr(table.inputs, "iloc") else (lambda rows: table.inputs[rows])
+    take = (
+        (lambda rows: table.inputs.iloc[rows]) if hasattr(table.inputs, "iloc") else (lambda rows: table.inputs[rows])
+    )
     known, new = take(training), take(test)
     y, truth = table.targets[training], table.targets[test]
     mean, deviation = (y.mean(), y.std()) if table.regression else (0, 1)
@@ -208,10 +213,14 @@ def checks(rows: Sequence[Row]) -> list[Check]:
             ahead = mlp["error"] - ours["error"]
             made.append(Check(f"{name}: better than {MLP[regression]}, by", ahead, ahead > 0))
         behind = ours["error"] - first["error"]
-        made.append(Check(f"{name}: within a standard error of the first, {first['method']}; behind", behind, firsts[-1]))
+        made.append(
+            Check(f"{name}: within a standard error of the first, {first['method']}; behind", behind, firsts[-1])
+        )
         if regression:
             covered = ours["covered"]
-            made.append(Check(f"{name}: 90 % intervals cover 85 to 95 %", covered, COVERAGE[0] <= covered <= COVERAGE[1]))
+            made.append(
+                Check(f"{name}: 90 % intervals cover 85 to 95 %", covered, COVERAGE[0] <= covered <= COVERAGE[1])
+            )
     if firsts:
         made.append(at_least("share of tables, first or within a standard error", sum(firsts) / len(firsts), 0.5))
     return made

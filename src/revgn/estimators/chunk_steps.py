@@ -64,14 +64,12 @@ def fit_chunks(
         seed: of the order in which rows are taken.
     """
     module = start.module()
-    n, count = len(examples.inputs), float(examples.weight.sum())
-    # Rows of weight two are to count as rows that are there twice: K of those has more rows of the same mean diagonal.
-    relative = damping * n / count
+    n = len(examples.inputs)
     optimizer = GaussNewton(
         module,
         CrossEntropyLoss(label_smoothing=SMOOTHING),
         right_inverse=MoorePenrose(),
-        solver=Cholesky(damping=relative),
+        solver=Cholesky(damping=damping * _share(start, examples, min(n, chunk_rows))),
         momentum=MOMENTUM,
         spring=True,
     )
@@ -85,6 +83,18 @@ def fit_chunks(
         optimizer.step()
         curve.append(report.loss)
     return Classifying(Network.of(module), tuple(curve))
+
+
+def _share(network: Network, examples: Examples, rows: int) -> float:
+    """By what a damping is to be multiplied so that rows of weight two count as rows that are there twice.
+
+    It is relative to the mean diagonal of the smaller Gram matrix, J J^T of n k rows or J^T J of P columns. Weights
+    relative to their mean leave the trace what it is, but where rows are there twice J J^T has more of them.
+    """
+    k = len(network.biases[-1])
+    columns = sum(weight.size + bias.size for weight, bias in zip(network.weights, network.biases, strict=True))
+    there = rows * k * float(examples.weight.mean())
+    return min(rows * k, columns) / min(there, columns)
 
 
 def _chunks(n: int, size: int, seed: int) -> Iterator[Tensor]:

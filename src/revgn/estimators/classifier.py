@@ -35,7 +35,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
     `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would never be used: take
     `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
 
-    Cost: for each network `max_iter` steps of (c k)^3 / 3 for c rows a chunk and k classes, whatever the number of rows.
+    Cost: `max_iter` steps of (c k)^3 / 3 a network, for c rows a chunk and k classes, whatever the number of rows.
 
     Args:
         n_estimators: networks from different starts, 8 by default.
@@ -81,7 +81,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonClassifier":  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonClassifier":
         """Fit the networks.
 
         Args:
@@ -100,10 +100,10 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         """
         self._forget()
         widths = self._check_parameters()
-        x, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        y = column_or_1d(y, warn=True)
+        checked: Any = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        y = column_or_1d(checked[1], warn=True)
         check_classification_targets(y)
-        x, y, weight = self._weighted(x, y, sample_weight)
+        x, y, weight = self._weighted(checked[0], y, sample_weight)
         classes, index = np.unique(y, return_inverse=True)
         size = self._chunk(len(x), classes)
         weight = weight * compute_class_weight(self.class_weight, classes=classes, y=y)[index]
@@ -123,12 +123,12 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         self.networks_ = [each.network for each in fitted]
         return self
 
-    def predict(self, X: Any) -> Array:  # noqa: N803
+    def predict(self, X: Any) -> Array:
         """The most probable class of each row, (m,)."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(1)]
 
-    def predict_proba(self, X: Any) -> Array:  # noqa: N803
+    def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (m, k), in the order of `classes_`: the mean of the networks'.
 
         What label smoothing has put on every class is taken out again.
@@ -140,7 +140,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         sharp = np.maximum(mean - SMOOTHING / k, 1e-2 * mean)
         return sharp / sharp.sum(1, keepdims=True)
 
-    def decision_function(self, X: Any) -> Array:  # noqa: N803
+    def decision_function(self, X: Any) -> Array:
         """Logarithms of the probabilities, (m, k); for two classes that of their quotient, (m,)."""
         logarithms = np.log(self.predict_proba(X))
         return logarithms[:, 1] - logarithms[:, 0] if logarithms.shape[1] == 2 else logarithms

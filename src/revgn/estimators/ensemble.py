@@ -1,4 +1,4 @@
-"""What the two estimators share: rows that count, networks fitted side by side, and an object that has learnt or not."""
+"""What the two estimators share: rows that count, fits side by side, and what makes the object fitted or not."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight  # pyright: ignore[reportPrivateUsage]
+from sklearn.utils import validation
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from revgn.estimators.arrays import put_together, take_apart
 from revgn.estimators.parameters import require_count, require_damping, require_widths
 from revgn.estimators.scaling import Scaling
 
@@ -54,7 +55,9 @@ class Ensemble(BaseEstimator):
         Raises:
             ValueError: weights that are not (n,), not finite or negative; fewer than two rows that count.
         """
-        weight: Array = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        weight: Array = validation._check_sample_weight(  # pyright: ignore[reportPrivateUsage]  # what third parties use
+            sample_weight, x, dtype=np.float64, ensure_non_negative=True
+        )
         used = weight > 0
         if used.sum() < 2:
             raise ValueError(f"{used.sum()} rows have a sample_weight above zero; expected at least 2")
@@ -62,14 +65,31 @@ class Ensemble(BaseEstimator):
 
     def _run(self, fit: Callable[..., Any], tasks: Sequence[Mapping[str, Any]], **common: Any) -> list[Any]:
         """What `fit` returns for each task, in order, on as many processes as are asked for."""
-        threads = 1 if effective_n_jobs(self.n_jobs) > 1 else torch.get_num_threads()
-        run: Any = Parallel(n_jobs=self.n_jobs, verbose=int(self.verbose))
+        n_jobs: Any = self.n_jobs
+        processes: Any = effective_n_jobs(n_jobs)
+        threads = 1 if processes > 1 else torch.get_num_threads()
+        run: Any = Parallel(n_jobs=n_jobs, verbose=int(self.verbose))
         return list(run(delayed(_on_threads)(threads, fit, {**task, **common}) for task in tasks))
 
     def _scaled(self, x: Any) -> Array:
         """New rows as the networks take them, (m, d)."""
         check_is_fitted(self)
-        return self.input_scaling_.apply(validate_data(self, x, reset=False, dtype=np.float64))
+        checked: Any = validate_data(self, x, reset=False, dtype=np.float64)
+        return self.input_scaling_.apply(checked)
+
+    def _to_arrays(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """What was learnt, as arrays by name and what JSON can hold; parameters are not part of it."""
+        check_is_fitted(self)
+        arrays: dict[str, Array] = {}
+        learnt = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        return arrays, {name: take_apart(value, name, arrays) for name, value in learnt.items()}
+
+    def _from_arrays(self, arrays: Mapping[str, Array], learnt: Mapping[str, Any]) -> "Ensemble":
+        """The estimator itself, with what `_to_arrays` gave in place of what it had learnt."""
+        self._forget()
+        for name, held in learnt.items():
+            setattr(self, name, put_together(held, arrays))
+        return self
 
 
 def counted(weight: Array) -> Array:

@@ -27,7 +27,9 @@ def require_widths(value: Any) -> tuple[int, ...]:
     """
     widths: tuple[Any, ...] = (value,) if isinstance(value, Integral) else tuple(value)
     if not widths:
-        raise ValueError("hidden_layer_sizes is empty; expected the width of at least one hidden layer, such as (64, 64)")
+        raise ValueError(
+            "hidden_layer_sizes is empty; expected the width of at least one hidden layer, such as (64, 64)"
+        )
     for width in widths:
         require_count("hidden_layer_sizes", width)
     return tuple(int(width) for width in widths)

@@ -36,8 +36,8 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
     When to use it: 50 to some thousand rows, smooth dependence on numbers, and error bars wanted. Beyond
     `n_estimators * chunk_rows` rows it refuses: use `sklearn.ensemble.HistGradientBoostingRegressor`.
 
-    Cost: 10 to 50 steps of n^3 for each network of n rows and each output, 8 n^2 bytes each; 8 networks of 800 rows take
-    about a minute on one core. Rows beyond `chunk_rows` cost nothing more: each network takes some of them.
+    Cost: 10 to 50 steps of 9 n^3 for each network of n rows and each output, and 24 n^2 bytes. Rows beyond `chunk_rows`
+    cost nothing more: each network takes some of them.
 
     Args:
         n_estimators: networks from different starts, 8 by default.
@@ -86,7 +86,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonRegressor":  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonRegressor":
         """Fit the networks.
 
         Args:
@@ -104,8 +104,10 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         """
         self._forget()
         widths = self._check_parameters()
-        x, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
-        x, y, weight = self._weighted(x, np.asarray(y, dtype=np.float64), sample_weight)
+        checked: Any = validate_data(
+            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        x, y, weight = self._weighted(checked[0], np.asarray(checked[1], dtype=np.float64), sample_weight)
         flat, targets = y.ndim == 1, y.reshape(len(y), -1)
         inputs, scaling = Scaling.of(x, weight), Scaling.of(targets, weight)
         scaled, wanted, weight = inputs.apply(x), scaling.apply(targets), counted(weight)
@@ -137,7 +139,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         self.networks_ = networks
         return self
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:  # noqa: N803
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """The mean of the networks' outputs, and if asked the standard deviation of a new observation.
 
         The deviation holds the noise, what the networks' own posteriors leave open, and how far the networks differ,
@@ -166,7 +168,9 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
     def _warn(self, fitted: Sequence[FittedNetwork]) -> None:
         unfinished = sum(not each.converged for each in fitted)
         if unfinished:
-            message = f"{unfinished} of {len(fitted)} networks did not converge in max_iter={self.max_iter} steps; raise it"
+            message = (
+                f"{unfinished} of {len(fitted)} networks did not converge in max_iter={self.max_iter} steps; raise it"
+            )
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
     def __sklearn_tags__(self) -> Any:

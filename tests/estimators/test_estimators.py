@@ -1,7 +1,6 @@
 """What must be true of the two estimators beyond scikit-learn's own checks."""
 
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -293,11 +292,3 @@ def test_progress_is_printed_when_asked(table, capsys):
     regressor(verbose=10).fit(*table)
     said = capsys.readouterr()
     assert "Done" in said.out + said.err
-
-
-def test_missing_scikit_learn_is_said_in_a_line(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("revgn.estimators")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r"revgn.estimators needs scikit-learn: pip install 'revgn\[sklearn\]'"):
-        __import__("revgn.estimators")

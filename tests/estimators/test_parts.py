@@ -1,6 +1,7 @@
 """Scaling, the dealing out of rows, the scale of intervals, chunks, and learnt values as arrays."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -86,3 +87,11 @@ def test_learnt_values_come_back_from_arrays_and_plain_values():
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(TypeError, match="it is a set"):
         take_apart({1}, "it", {})
+
+
+def test_missing_scikit_learn_is_said_in_a_line(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("revgn.estimators")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"revgn.estimators needs scikit-learn: pip install 'revgn\[sklearn\]'"):
+        __import__("revgn.estimators")

@@ -122,10 +122,6 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         fitted = self._run(fit_network, tasks, max_iter=self.max_iter, damping=self.damping)
         self._warn(fitted)
         networks = [fitted[first : first + len(rows)] for first in range(0, len(fitted), len(rows))]
-        predicted, variance = unseen(networks, rows, scaled, weight)
-        deviations = np.sqrt(variance.mean(0) + predicted.var(0))
-        residuals = wanted - predicted.mean(0)
-        scales = [interval_scale(r, s, weight) for r, s in zip(residuals.T, deviations.T, strict=True)]
         noise = scaling.scale * np.sqrt([np.mean([each.noise for each in of_output]) for of_output in networks])
         # All at once, at the end: what is interrupted before has learnt nothing.
         self.input_scaling_, self.target_scaling_ = inputs, scaling
@@ -134,7 +130,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         self.loss_curve_ = mean_curve([each.loss_curve for each in fitted])
         self.effective_parameters_ = float(np.mean([each.effective_parameters for each in fitted]))
         self.noise_ = float(noise[0]) if flat else noise
-        self.interval_scale_ = np.array(scales)
+        self.interval_scale_ = _interval_scales(wanted, weight, *unseen(networks, rows, scaled, weight))
         self.single_output_ = flat
         self.networks_ = networks
         return self
@@ -177,3 +173,10 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _interval_scales(wanted: Array, weight: Array, predicted: Array, variance: Array) -> Array:
+    """The scale of each output's intervals, (k,), by what networks that have not seen a row say of it."""
+    residuals = wanted - predicted.mean(0)
+    deviations = np.sqrt(variance.mean(0) + predicted.var(0))
+    return np.array([interval_scale(r, s, weight) for r, s in zip(residuals.T, deviations.T, strict=True)])

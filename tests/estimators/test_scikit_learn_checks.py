@@ -14,7 +14,9 @@ QUICK = {"hidden_layer_sizes": 8, "max_iter": 20}
 pytestmark = pytest.mark.filterwarnings("ignore:.*did not converge in max_iter")
 
 
-@parametrize_with_checks([GaussNewtonRegressor(n_estimators=2, **QUICK), GaussNewtonClassifier(n_estimators=1, **QUICK)])
+@parametrize_with_checks(
+    [GaussNewtonRegressor(n_estimators=2, **QUICK), GaussNewtonClassifier(n_estimators=1, **QUICK)]
+)
 def test_keeps_scikit_learn_conventions(estimator, check):
     check(estimator)
 

@@ -3,8 +3,8 @@
     python benchmarks/estimators.py [diabetes ...] [--folds 5] [--afresh]
 
 Five folds of each table, shuffled from seed 0, one thread; the same pipeline for every method: words one-hot encoded,
-then columns standardised, regression targets too. Nothing is tuned on these folds: what our defaults are was chosen on
-random splits with other seeds.
+then columns standardised, regression targets too. Nothing is tuned on these folds: our defaults were chosen on random
+splits of the same tables with other seeds.
 
 `error` is the root mean square error in standard deviations of the target, or the share of rows whose class is wrong,
 on average over the folds; `se` its standard error over the folds; `covered` the share of held-out targets within 1.645

@@ -31,9 +31,11 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
     hundred steps that solve their chunk's linear equations are all it takes. Inputs are scaled inside; numbers only, so
     encode categories first; NaN and sparse inputs are refused.
 
-    When to use it: numbers or small images, when the probabilities matter. Beyond
-    `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would never be used: take
-    `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
+    When to use it: some hundred to some thousand rows of numbers or small images. Where a linear model is as good, its
+    probabilities are better. Beyond `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would
+    never be used: take `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
+
+    No `partial_fit`: the steps grow shorter towards an end that has to be known.
 
     Cost: `max_iter` steps of (c k)^3 / 3 a network, for c rows a chunk and k classes, whatever the number of rows.
 

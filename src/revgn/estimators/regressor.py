@@ -36,6 +36,8 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
     When to use it: 50 to some thousand rows, smooth dependence on numbers, and error bars wanted. Beyond
     `n_estimators * chunk_rows` rows it refuses: use `sklearn.ensemble.HistGradientBoostingRegressor`.
 
+    No `partial_fit`: the ridge is chosen by all rows of a network together, and would have to be chosen anew.
+
     Cost: 10 to 50 steps of 9 n^3 for each network of n rows and each output, and 24 n^2 bytes. Rows beyond `chunk_rows`
     cost nothing more: each network takes some of them.
 

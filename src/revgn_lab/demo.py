@@ -1,26 +1,20 @@
 """The demonstration: Gauss-Newton against Adam and SGD, on full batches and on mini-batches, as one page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from tqdm import tqdm
 
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError, RunError
-from revgn_lab.files import write_atomically
-from revgn_lab.report.figures import figures, overview
-from revgn_lab.report.page import About, page
-from revgn_lab.report.printing import picture
-from revgn_lab.runs.divergence import metrics_of_diverged
-from revgn_lab.runs.environment import environment
-from revgn_lab.runs.folders import METRICS
-from revgn_lab.runs.metrics_table import COLUMNS
+from revgn_lab.report.page import write_report
+from revgn_lab.runs.divergence import record_divergence
 from revgn_lab.runs.run import count_steps, run
 from revgn_lab.settings.config import RunConfig
 from revgn_lab.settings.parsing import parse
+from revgn_lab.studies.rows import Row, write_rows
 
 SEEDS = (42, 43, 44)  # the authors'
 
@@ -89,9 +83,8 @@ def demo(
 ) -> Path:
     """Train every optimizer in every setting with every seed, and write what came of it.
 
-    Under `out`: `index.html`, one page that needs nothing else; a PNG of each figure; `metrics.csv`, every step of
-    every run; and the runs themselves in `runs/DATASET/`. Finished runs are not repeated, and an interrupted one goes
-    on from its last checkpoint.
+    Under `out` is what a study leaves: the runs in `runs/DATASET/`, their table, and the report on them, whose page is
+    `index.html`. Finished runs are not repeated, and an interrupted one goes on from its last checkpoint.
 
     Args:
         dataset: one of `PLANS`.
@@ -110,14 +103,10 @@ def demo(
     plan, seeds = find_plan(dataset), list(dict.fromkeys(seeds))
     if not seeds:
         raise ConfigError("no seeds given; the demo needs at least one, such as 42")
-    runs = _train(_grid(dataset, plan, seeds), out / "runs" / dataset, progress=progress)
-    trained = pd.concat(runs, ignore_index=True)
-    frame = trained.reindex(columns=["setting", "optimizer", "seed", *COLUMNS])
-    write_atomically(out / METRICS, frame.to_csv(index=False))
-    for figure in (overview(frame), *figures(frame)):
-        write_atomically(out / f"{figure.name}.png", picture(figure))
-    write_atomically(out / "index.html", page(frame, about(dataset, plan, out, seeds)))
-    return out / "index.html"
+    grid = _grid(dataset, plan, seeds)
+    _train(grid, out / "runs" / dataset, progress=progress)
+    write_rows(out, [_row(each, dataset) for each in grid])
+    return write_report([out], out)
 
 
 def find_plan(dataset: str) -> Plan:
@@ -184,77 +173,41 @@ def _grid(dataset: str, plan: Plan, seeds: Sequence[int]) -> list[_Run]:
     return sorted(grid, key=lambda each: seeds.index(each.seed))
 
 
-def _train(grid: Sequence[_Run], folder: Path, *, progress: bool) -> Iterator[pd.DataFrame]:
-    """The metrics of each run."""
+def _row(each: _Run, dataset: str) -> Row:
+    """A line of the table of runs. These have folders of their own, and need neither overrides nor a process."""
+    folder = f"runs/{dataset}/{each.name}"
+    return Row(
+        study="demo",
+        scale="",
+        dataset=dataset,
+        setting=each.setting,
+        optimizer=each.optimizer,
+        seed=each.seed,
+        config=f"{folder}/config.yaml",
+        overrides=(),
+        folder=folder,
+        batch="",
+        threads=1,
+    )
+
+
+def _train(grid: Sequence[_Run], folder: Path, *, progress: bool) -> None:
     total = sum(each.steps for each in grid)
     # None: on terminals only. A log file has no use for a bar that is drawn over and over.
     with tqdm(total=total, unit="step", disable=None if progress else True, dynamic_ncols=True) as bar:
         done = 0
         for each in grid:
             bar.set_description(each.name)
-            metrics = _metrics(each.config, folder / each.name, bar)
+            _finish(each.config, folder / each.name, bar)
             done += each.steps
             bar.update(done - bar.n)  # a finished run does not count its steps, a diverged one ends early
-            yield metrics.assign(setting=each.setting, optimizer=each.optimizer, seed=each.seed)
 
 
-def _metrics(config: RunConfig, folder: Path, bar: "tqdm[Any]") -> pd.DataFrame:
-    """The metrics of a run: trained, finished or just read."""
+def _finish(config: RunConfig, folder: Path, bar: "tqdm[Any]") -> None:
+    """A run: trained, finished or just read."""
     try:
-        return run(config, folder, resume=True, progress=bar)
+        run(config, folder, resume=True, progress=bar)
     except RunError:  # a run of other settings, or a damaged one: the folder is the demo's own
-        return run(config, folder, overwrite=True, progress=bar)
-    except FloatingPointError:  # to diverge is a result too
-        return metrics_of_diverged(folder)
-
-
-def about(dataset: str, plan: Plan, out: Path, seeds: Sequence[int]) -> About:
-    """What the page says beside the data."""
-    return About(
-        title=f"Exact Gauss-Newton on {dataset}",
-        introduction=(
-            "A reversible network is trained with exact Gauss-Newton steps, with Adam and SGD, on all rows at once "
-            f"and on mini-batches, {_times(len(seeds))}. Every optimizer takes the same number of steps from the "
-            "same initial weights; learning rates were chosen for each by the training loss they reach.",
-            "The loss is half the squared distance to one-hot targets, summed over the classes and averaged over the "
-            "rows. All sentences and numbers below are computed from the runs.",
-        ),
-        settings=_settings(dataset, plan, seeds),
-        environment=environment(),
-        commands=(
-            "pip install 'revgn[experiments]'",
-            f"revgn demo --dataset {dataset} --seeds {' '.join(map(str, seeds))} --out {out}",
-            f"# one run of it: revgn train {out}/runs/{dataset}/NAME/config.yaml",
-        ),
-    )
-
-
-def _settings(dataset: str, plan: Plan, seeds: Sequence[int]) -> pd.DataFrame:
-    """A row for each setting and optimizer."""
-    rows = [
-        {
-            "setting": setting.name,
-            "optimizer": optimizer,
-            "learning rate": f"{rate:g}",
-            "data": dataset,
-            "training rows": "all" if setting.rows is None else f"{setting.rows:,}",
-            "batch size": "all rows" if setting.batch_size is None else str(setting.batch_size),
-            "epochs": str(setting.epochs),
-            "seeds": ", ".join(map(str, seeds)),
-            "network": _network(plan),
-            "loss": "squared error",
-            "dtype": "float32",
-        }
-        for setting in plan.settings
-        for optimizer, rate in setting.learning_rates.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def _times(seeds: int) -> str:
-    return "once" if seeds == 1 else f"with {seeds} seeds"
-
-
-def _network(plan: Plan) -> str:
-    width = f", state of {plan.state_features}" if plan.state_features else ""
-    return f"RevMLP, 2 blocks, {plan.hidden_features:,} hidden features{width}"
+        run(config, folder, overwrite=True, progress=bar)
+    except FloatingPointError as error:  # to diverge is a result too
+        record_divergence(folder, str(error))

@@ -43,17 +43,12 @@ def stamps(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_demo_writes_page_pictures_and_metrics(finished):
-    pictures = [
-        "overview",
-        "training-loss-by-step",
-        "training-loss-by-seconds",
-        "test-accuracy",
-        "loss-change",
-        "defect",
-    ]
+def test_demo_leaves_what_a_study_leaves(finished):
     files = {path.name for path in finished.iterdir()}
-    assert files == {"index.html", "metrics.csv", "runs", *(f"{name}.png" for name in pictures)}
+    assert files == {"index.html", "metrics.csv", "claims.json", "runs.tsv", "runs", "figures"}
+    shown = ("training-loss-by-step", "training-loss-by-seconds", "test-accuracy", "loss-change", "defect")
+    names = {path.name for path in (finished / "figures").iterdir()}
+    assert names == {f"{name}.{end}" for name in ("overview", *map("demo-{}".format, shown)) for end in ("png", "pdf")}
 
 
 def test_metrics_hold_every_step_of_every_run(finished):
@@ -78,7 +73,7 @@ def test_gauss_newton_steps_of_the_demo_are_exact(finished):
 
 def test_page_names_settings_and_how_to_repeat(finished):
     html = (finished / "index.html").read_text(encoding="utf-8")
-    for text in ("<td>0.05</td>", "<dd>1, 2</dd>", "revgn demo --dataset digits --seeds 1 2 --out", "3 steps"):
+    for text in ("<td>0.05</td>", "<td>1, 2</td>", "revgn demo --dataset digits --seeds 1 2 --out", "full batch:"):
         assert text in html
 
 
@@ -125,7 +120,7 @@ def test_diverged_run_is_shown_and_not_an_error(tmp_path, monkeypatch):
     wild = Plan(150, (replace(SMALLEST.settings[0], learning_rates={"Adam": 1e-2, "SGD": 1e12}),))
     monkeypatch.setitem(demo_module.PLANS, "digits", wild)
     html = demo("digits", tmp_path, (1,), progress=False).read_text(encoding="utf-8")
-    assert "Ended without a finite loss: 1 run(s) of SGD." in html
+    assert "Ended without a finite loss: 1 run of SGD." in html
 
 
 def test_full_disk_leaves_the_old_page(finished, monkeypatch):
@@ -154,7 +149,7 @@ def test_unknown_dataset_is_told_with_the_nearest_one(tmp_path):
 
 def test_seed_given_twice_counts_once(finished):
     html = demo("digits", finished, (1, 2, 1), progress=False).read_text(encoding="utf-8")
-    assert "<dd>1, 2</dd>" in html
+    assert "<td>1, 2</td>" in html
 
 
 def test_demo_needs_a_seed(tmp_path):

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if not arguments.folders:
         raise ConfigError("no DIR; give the folder of a study or of a run, such as runs/digits")
     from revgn_lab.report.collection import TABLE
-    from revgn_lab.report.study_page import write_report
+    from revgn_lab.report.page import write_report
 
     first = arguments.folders[0]
     own = len(arguments.folders) == 1 and (first / TABLE).is_file()

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if arguments.dry_run:
         return _print_table(rows, folder)
     outcomes = execute(rows, folder, Machine(arguments.jobs, arguments.profile))
-    from revgn_lab.report.study_page import write_report
+    from revgn_lab.report.page import write_report
 
     page = write_report([folder], folder)
     print(_in_short(outcomes))

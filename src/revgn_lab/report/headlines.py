@@ -31,7 +31,7 @@ def headlines(frames: Sequence[pd.DataFrame], judgements: Sequence[Judgement]) -
     summaries = [summarize(frame) for frame in frames if len(frame)]
     whole = [Headline("", line) for line in (_verdicts(judgements), _failures(summaries)) if line]
     settings = [line for summary in summaries for line in _settings(summary)]
-    return [*whole, *settings][:MOST]
+    return list(dict.fromkeys([*whole, *settings]))[:MOST]
 
 
 def values_as_curves(frame: pd.DataFrame) -> pd.DataFrame:
@@ -70,8 +70,8 @@ def _settings(summary: pd.DataFrame) -> Iterator[Headline]:
 
 def _means(runs: pd.DataFrame, column: str, mean: Callable[[pd.Series], float]) -> dict[str, float]:
     """Over the seeds of each optimizer that have a value."""
-    known = runs.dropna(subset=column).groupby("optimizer", sort=False)[column]
-    return {str(name): float(mean(values)) for name, values in known}
+    known = runs.dropna(subset=column).groupby("optimizer", sort=False)
+    return {str(name): float(mean(own[column])) for name, own in known}
 
 
 def _trained(runs: pd.DataFrame, losses: Mapping[str, float], furthest: str) -> str:

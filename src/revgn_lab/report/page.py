@@ -1,8 +1,7 @@
 """The page on any set of runs: what was found, verdicts, figures and numbers, and the files that go with it."""
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ from revgn_lab.report.claims_table import claims_json, matrices
 from revgn_lab.report.collection import SINGLE, Run, collect, metrics_of
 from revgn_lab.report.figures.palette import styles
 from revgn_lab.report.figures.panels import Figure
-from revgn_lab.report.figures.pen import Looks, looks_of, pictures
+from revgn_lab.report.figures.pen import pictures
 from revgn_lab.report.figures.studies import STUDIES, is_sweep
-from revgn_lab.report.figures.svg import pictures_for_page, sample_svg
+from revgn_lab.report.figures.svg import Sheet
 from revgn_lab.report.glossary import glossary
 from revgn_lab.report.headlines import headlines, values_as_curves
 from revgn_lab.report.records import Record, State
@@ -71,7 +70,7 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
         **_about(runs, chapters),
         **_found(chapters, claims, judgements),
         **_explained(chapters, judgements, main),
-        **_drawn(main, chapters, looks),
+        **_drawn(main, chapters, Sheet(looks)),
         "commands": [*_commands(runs), f"revgn report {' '.join(map(str, places))} --out {out}"],
     }
     write_atomically(out / PAGE, _template().render(content))
@@ -124,42 +123,38 @@ def _explained(chapters: Sequence[Chapter], judgements: Sequence[Judgement], mai
     return {"glossary": explained}
 
 
-def _drawn(main: Figure | None, chapters: Sequence[Chapter], looks: Looks) -> dict[str, Any]:
-    """The figures and tables of the chapters, and the samples of lines that all legends share."""
+def _drawn(main: Figure | None, chapters: Sequence[Chapter], sheet: Sheet) -> dict[str, Any]:
+    """The figures and tables of the chapters, and what all figures share."""
     shared = shared_settings([run for chapter in chapters for run in chapter.runs])
-    figures = [*([main] if main else []), *(figure for chapter in chapters for figure in chapter.figures)]
-    used = dict.fromkeys(looks_of(figure, looks)[name] for figure in figures for name in figure.legend)
-    samples = {style: f"sample-{index}" for index, style in enumerate(used)}
-    shown = partial(_shown, looks=looks, samples=samples)
+    drawn = {
+        "overview": _shown(main, sheet) if main else None,
+        "chapters": [_contents(chapter, sheet, shared) for chapter in chapters],
+    }
+    return {**drawn, "samples": sheet.drawn_samples(), "rules": sheet.rules()}
+
+
+def _contents(chapter: Chapter, sheet: Sheet, shared: Container[str]) -> dict[str, Any]:
+    own = {name: value for name, value in shared_settings(chapter.runs).items() if name not in shared}
     return {
-        "samples": [sample_svg(style, name) for style, name in samples.items()],
-        "overview": shown(main) if main else None,
-        "chapters": [
-            {
-                "name": chapter.name,
-                "title": chapter.title,
-                "above": chapter.above,
-                "figures": [shown(figure) for figure in chapter.figures],
-                "numbers": final_numbers(chapter.frame) if len(chapter.frame) else None,
-                "settings": differing_settings(chapter.runs),
-                "shared": {name: value for name, value in shared_settings(chapter.runs).items() if name not in shared},
-            }
-            for chapter in chapters
-        ],
+        "name": chapter.name,
+        "title": chapter.title,
+        "above": chapter.above,
+        "figures": [_shown(figure, sheet) for figure in chapter.figures],
+        "numbers": final_numbers(chapter.frame) if len(chapter.frame) else None,
+        "settings": differing_settings(chapter.runs),
+        "shared": own,
     }
 
 
-def _shown(figure: Figure, looks: Looks, samples: dict[Any, str]) -> dict[str, Any]:
+def _shown(figure: Figure, sheet: Sheet) -> dict[str, Any]:
     """A figure as the template has it."""
-    chosen = looks_of(figure, looks)
+    entries = zip(figure.legend.items(), sheet.samples(figure), strict=True)
     return {
         "name": figure.name,
         "title": figure.title,
         "caption": figure.caption,
-        "pictures": pictures_for_page(figure, looks),
-        "legend": [
-            {"name": name, "label": label, "sample": samples[chosen[name]]} for name, label in figure.legend.items()
-        ],
+        "pictures": sheet.pictures(figure),
+        "legend": [{"name": name, "label": label, "sample": drawn} for (name, label), drawn in entries],
     }
 
 

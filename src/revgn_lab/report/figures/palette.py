@@ -62,7 +62,7 @@ def _free(taken: Iterable[Style]) -> Iterator[Style]:
     whole = [style for style in _STYLES.values() if style not in set(taken)]
     yield from whole
     colours, dashes, markers = (
-        [getattr(style, part) for style in _STYLES.values()] for part in ("colour", "dashed", "marker")
+        [getattr(style, part) for style in _STYLES.values()] for part in ("colour", "dash", "marker")
     )
     turn = 1
     while True:

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -36,68 +36,95 @@ class Picture:
     readout: dict[str, Any] | None
 
 
-def pictures_for_page(figure: Figure, looks: Looks | None = None) -> list[Picture]:
-    """A picture for each panel. The parts of a curve have its place in the legend as `data-series`."""
-    chosen = looks_of(figure, looks)
-    with plain():
-        return [_picture(figure, index, chosen) for index in range(len(figure.panels))]
+class Sheet:
+    """The pictures of one page: their parts have numbers of their own, and they share their styles.
 
+    Args:
+        looks: of the curves by name.
+    """
 
-def sample_svg(style: Style, name: str) -> str:
-    """What stands before names in legends, to be used by its own name wherever it does."""
-    with plain():
+    def __init__(self, looks: Looks) -> None:
+        self.looks = looks
+        self._styles: dict[str, str] = {}
+        self._samples: dict[Style, str] = {}
+        self._count = 0
+
+    def pictures(self, figure: Figure) -> list[Picture]:
+        """One for each panel. The parts of a curve have its place in the legend as `data-series`."""
+        looks = looks_of(figure, self.looks)
+        with plain():
+            return [self._picture(figure.title, panel, looks) for panel in figure.panels]
+
+    def samples(self, figure: Figure) -> list[str]:
+        """What stands before the names in its legend: identifiers of pictures in `drawn_samples`."""
+        looks = looks_of(figure, self.looks)
+        return [self._samples.setdefault(looks[name], f"sample-{len(self._samples)}") for name in figure.legend]
+
+    def drawn_samples(self) -> list[str]:
+        """Pictures of all samples so far, to be used by their identifiers."""
+        with plain():
+            return [self._sample(style, name) for style, name in self._samples.items()]
+
+    def rules(self) -> str:
+        """The style sheet of all pictures so far."""
+        return "\n".join(f".{name} {{ {style} }}" for style, name in self._styles.items())
+
+    def _picture(self, title: str, panel: Panel | Heatmap, looks: Looks) -> Picture:
+        canvas = Canvas(figsize=SIZE, layout="constrained")
+        axes = canvas.add_subplot()
+        axes.patch.set_visible(False)
+        draw(axes, panel, looks)
+        label = ": ".join(filter(None, (title, panel.title)))
+        svg = self._svg(canvas, {"role": "img", "aria-label": label})
+        return Picture(svg, None if isinstance(panel, Heatmap) else _readout(axes, panel, looks))
+
+    def _sample(self, style: Style, name: str) -> str:
         canvas = Canvas(figsize=(0.5, 0.18))
         line = sample(style)
         line.set_data([0.12, 0.5, 0.88], [0.5, 0.5, 0.5])
         line.set(markevery=[1], transform=canvas.transFigure)
         canvas.add_artist(line)
-        return _svg(canvas, f"{name}-", {"id": name})
+        return self._svg(canvas, {"id": name})
 
+    def _svg(self, canvas: Canvas, attributes: Mapping[str, str]) -> str:
+        """The picture without what a page has already."""
+        buffer = io.StringIO()
+        canvas.patch.set_visible(False)
+        canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", buffer.getvalue()))
+        used = dict.fromkeys(re.findall(r"[\"(]#([\w-]+)[\")]", buffer.getvalue()))
+        names = {name: f"p{self._count + index}" for index, name in enumerate(used)}
+        self._count += len(names)
+        for parent in list(root.iter()):
+            parent.tag = parent.tag.rpartition("}")[2]
+            for child in [each for each in parent if each.tag.rpartition("}")[2] in ("metadata", "style")]:
+                parent.remove(child)
+            parent.attrib = dict(self._attributes(parent.attrib.items(), names))
+            parent.text, parent.tail = (text if text and text.strip() else None for text in (parent.text, parent.tail))
+        root.attrib = {"viewBox": root.attrib["viewBox"], **attributes}
+        return ElementTree.tostring(root, encoding="unicode")
 
-def _picture(figure: Figure, index: int, looks: Looks) -> Picture:
-    panel = figure.panels[index]
-    canvas = Canvas(figsize=SIZE, layout="constrained")
-    axes = canvas.add_subplot()
-    axes.patch.set_visible(False)
-    draw(axes, panel, looks)
-    label = ": ".join(filter(None, (figure.title, panel.title)))
-    svg = _svg(canvas, f"{figure.name}-{index}-", {"role": "img", "aria-label": label})
-    return Picture(svg, None if isinstance(panel, Heatmap) else _readout(axes, panel, looks))
-
-
-def _svg(canvas: Canvas, prefix: str, attributes: Mapping[str, str]) -> str:
-    """The picture without what a page has already, and with names that no other picture on the page has."""
-    buffer = io.StringIO()
-    canvas.patch.set_visible(False)
-    canvas.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", buffer.getvalue()))
-    used = dict.fromkeys(re.findall(r"[\"(]#([\w-]+)[\")]", buffer.getvalue()))
-    names = {name: f"{prefix}{index}" for index, name in enumerate(used)}
-    for parent in list(root.iter()):
-        parent.tag = parent.tag.rpartition("}")[2]
-        for child in [each for each in parent if each.tag.rpartition("}")[2] in ("metadata", "style")]:
-            parent.remove(child)
-        parent.attrib = dict(_attributes(parent.attrib.items(), names))
-        parent.text, parent.tail = (text if text and text.strip() else None for text in (parent.text, parent.tail))
-    root.attrib = {"viewBox": root.attrib["viewBox"], **attributes}
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _attributes(items: Iterable[tuple[str, str]], names: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    for name, value in items:
-        if name == "id":
-            if value.startswith(_SERIES):
+    def _attributes(self, items: Iterable[tuple[str, str]], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Those that a page needs, with rounded coordinates, and a class for each style."""
+        for name, value in items:
+            if name == "id" and value.startswith(_SERIES):
                 yield "data-series", value.removeprefix(_SERIES)
-            elif value in names:
+            elif name == "id" and value in names:
                 yield "id", names[value]
-        elif name == _LINK:
-            yield "href", f"#{names[value[1:]]}"
-        elif name == "clip-path":
-            yield name, f"url(#{names[value[5:-1]]})"
-        elif name in _ROUNDED and not value.startswith("rotate(-0 "):
-            yield name, _FAR.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), " ".join(value.split()))
-        elif name not in _ROUNDED:
-            yield name, _FONT.sub("", value)
+            elif name == _LINK:
+                yield "href", f"#{names[value[1:]]}"
+            elif name == "clip-path":
+                yield name, f"url(#{names[value[5:-1]]})"
+            elif name == "style":
+                style = _FONT.sub("", value)
+                yield "class", self._styles.setdefault(style, f"s{len(self._styles)}")
+            elif name in _ROUNDED and not value.startswith("rotate(-0 "):
+                yield (
+                    name,
+                    _FAR.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), " ".join(value.split())),
+                )
+            elif name in ("viewBox", "width", "height"):
+                yield name, value
 
 
 def _readout(axes: Axes, panel: Panel, looks: Looks) -> dict[str, Any]:

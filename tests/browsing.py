@@ -1,13 +1,15 @@
 """What tests ask of a page in a real browser."""
 
-WIDTHS = (1280, 390)
+WIDTHS = (1400, 390)
 """Pixels of a desktop and of a phone."""
 
-UNDRAWN = """() => [...document.querySelectorAll('.plot')]
-    .filter(plot => !plot.querySelector('.main-svg .trace, .main-svg .hm, .main-svg .heatmaplayer *'))
-    .map(plot => plot.id)"""
+UNDRAWN = """() => [...document.querySelectorAll('.panel')].filter(panel => {
+    const svg = panel.querySelector('svg');
+    const boxes = svg ? [...svg.querySelectorAll('path')].map(path => path.getBBox()) : [];
+    return !boxes.some(box => box.width > 20 && box.height > 0) || svg.getBoundingClientRect().width < 200;
+}).map(panel => panel.closest('figure').id)"""
 
 
 def undrawn(tab):
-    """Identifiers of the plots in which there is no line and no heat map."""
+    """Names of the figures with a panel that has no path of any size."""
     return tab.evaluate(UNDRAWN)

@@ -109,6 +109,7 @@ def test_only_solved_half_couplings_have_defects_and_ranks(frame):
 def test_figures_of_what_was_not_recorded_are_empty(frame):
     plain = frame[["setting", "optimizer", "seed", "step", "epoch", "seconds", "lr", "loss"]]
     known = {"training-loss-by-step", "training-loss-by-seconds", "final-training-loss", "training-loss-by-time"}
+    known |= {"gap-by-learning-rate"}
     shown = [each for _, figures in STUDIES.values() for each in figures if each.kind is not heat_maps]
     assert {each.name for each in shown if panels(each, plain)} == known
 
@@ -121,7 +122,7 @@ def test_gap_is_drawn_over_the_learning_rate_with_its_slope(frame):
     exact = curve(panel, "GN exact")
     np.testing.assert_allclose(exact.x, [0.05, 0.1, 0.2, 0.4])
     slope = np.polyfit(np.log(exact.x), np.log(exact.mean), 1)[0]
-    assert exact.legend == f"GN exact (slope {slope:.2f})"
+    assert exact.note == f"slope {slope:.2f}"
     assert slope == pytest.approx(1.0, abs=0.02)
     guide = curve(panel, GUIDE)
     assert guide.mean[1] / guide.mean[0] == pytest.approx(guide.x[1] / guide.x[0])
@@ -153,9 +154,9 @@ def test_settings_stand_side_by_side_in_a_panel_for_each_network(frame):
 
 
 def test_theorem_compares_losses_at_equal_times(frame):
-    panels = panels(catalogue.THEOREM[1], of(frame, "theorem"))
-    assert [panel.title for panel in panels] == ["lr 0.4", "lr 0.2", "lr 0.1", "lr 0.05"]
-    for panel, lr in zip(panels, (0.4, 0.2, 0.1, 0.05), strict=True):
+    found = panels(catalogue.THEOREM[1], of(frame, "theorem"))
+    assert [panel.title for panel in found] == ["lr 0.4", "lr 0.2", "lr 0.1", "lr 0.05"]
+    for panel, lr in zip(found, (0.4, 0.2, 0.1, 0.05), strict=True):
         assert curve(panel, "GN exact").x[[0, -1]] == pytest.approx([0.0, 4 - lr])
 
 
@@ -215,14 +216,14 @@ def test_zero_has_a_place_in_a_sweep(frame):
 
 def test_sweeps_of_several_data_sets_keep_their_settings_apart(frame):
     both = pd.concat([of(frame, "batch-size"), of(frame, "batch-size").assign(dataset="mnist")])
-    panels = panels(catalogue.SWEEP[0], by_panel(both))
-    assert [panel.x_label for panel in panels] == ["digits, batch", "mnist, batch"]
-    assert all(len(panel.ticks) == 3 for panel in panels)
+    found = panels(catalogue.SWEEP[0], by_panel(both))
+    assert [panel.x_label for panel in found] == ["digits, batch", "mnist, batch"]
+    assert all(len(panel.ticks) == 3 for panel in found)
 
 
 def test_values_of_a_sweep_are_the_curves_of_an_optimizer(frame):
-    panels = panels(catalogue.SWEEP[4], of(frame, "learning-rate"))
-    assert [(panel.title, panel.names) for panel in panels] == [
+    found = panels(catalogue.SWEEP[4], of(frame, "learning-rate"))
+    assert [(panel.title, panel.names) for panel in found] == [
         ("GN exact", ["lr 0.01", "lr 0.1", "lr 1"]),
         ("Adam", ["lr 0.01", "lr 0.1", "lr 1"]),
     ]

@@ -4,12 +4,13 @@ WIDTHS = (1400, 390)
 """Pixels of a desktop and of a phone."""
 
 UNDRAWN = """() => [...document.querySelectorAll('.panel')].filter(panel => {
-    const svg = panel.querySelector('svg');
-    const boxes = svg ? [...svg.querySelectorAll('path')].map(path => path.getBBox()) : [];
-    return !boxes.some(box => box.width > 20 && box.height > 0) || svg.getBoundingClientRect().width < 200;
+    const curves = panel.querySelector('script');
+    const paths = [...panel.querySelectorAll(curves ? 'svg [data-series] path' : 'svg path')];
+    const drawn = paths.map(path => path.getBBox()).some(box => box.width > 5 && (curves || box.height > 5));
+    return !drawn || panel.querySelector('svg').getBoundingClientRect().width < 200;
 }).map(panel => panel.closest('figure').id)"""
 
 
 def undrawn(tab):
-    """Names of the figures with a panel that has no path of any size."""
+    """Names of the figures with a panel in which no curve and no heat map is drawn."""
     return tab.evaluate(UNDRAWN)

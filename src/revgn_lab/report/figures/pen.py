@@ -75,7 +75,9 @@ def drawing(figure: Figure, looks: Looks | None = None) -> Canvas:
         draw(canvas.add_subplot(rows, columns, index + 1), panel, chosen)
     if legend:
         handles = [sample(chosen[name]) for name in legend]
-        canvas.legend(handles, list(legend.values()), loc="outside lower center", ncols=across, frameon=False)
+        canvas.legend(
+            handles, list(legend.values()), loc="outside lower center", ncols=across, frameon=False, handlelength=3
+        )
     return canvas
 
 
@@ -139,7 +141,7 @@ def _mark_y(axes: Axes, panel: Panel) -> None:
     else:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if decades > _ONE_LABEL else MaxNLocator(5))
         axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(_power))
+    axes.yaxis.set_major_formatter(FuncFormatter(_power if decades > _FEW_DECADES else _plain_number))
     axes.yaxis.set_minor_formatter("")
 
 
@@ -155,21 +157,23 @@ def _mark_x(axes: Axes, panel: Panel) -> None:
         axes.set_xscale("log")
         values = sorted({float(x) for curve in panel.curves for x in curve.x})
         if len(values) <= _MOST_MARKED:
-            axes.set_xticks(values, [f"{value:g}" for value in values])
-        axes.xaxis.set_major_formatter(FuncFormatter(_power))
+            axes.set_xticks(values)
+        axes.xaxis.set_major_formatter(FuncFormatter(_plain_number if len(values) <= _MOST_MARKED else _power))
         axes.xaxis.set_minor_locator(NullLocator())
     elif all((curve.x % 1 == 0).all() for curve in panel.curves):  # steps and epochs
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
 
 
-def _power(value: float, _position: int) -> str:
+def _plain_number(value: float, _position: int) -> str:
+    return f"{value:g}" if value > 0 else ""  # a locator may ask for what lies below the axis
+
+
+def _power(value: float, position: int) -> str:
     """A power of ten as one, without markup; other numbers as they are."""
-    if value <= 0:  # asked for below the axis
-        return ""
-    exponent = float(np.log10(value))
+    exponent = float(np.log10(value)) if value > 0 else 0.0
     if abs(exponent) > 1 and abs(exponent - round(exponent)) < 1e-6:
         return "10" + str(round(exponent)).translate(_SUPERSCRIPTS)
-    return f"{value:g}"
+    return _plain_number(value, position)
 
 
 def _draw_heatmap(axes: Axes, heatmap: Heatmap) -> None:

@@ -79,10 +79,10 @@ class Sheet:
         return Picture(svg, None if isinstance(panel, Heatmap) else _readout(axes, panel, looks))
 
     def _sample(self, style: Style, name: str) -> str:
-        canvas = Canvas(figsize=(0.5, 0.18))
+        canvas = Canvas(figsize=(0.6, 0.18))
         line = sample(style)
-        line.set_data([0.12, 0.5, 0.88], [0.5, 0.5, 0.5])
-        line.set(markevery=[1], transform=canvas.transFigure)
+        line.set_data([0.02, 0.5, 0.98], [0.5, 0.5, 0.5])
+        line.set(markersize=5, markevery=[1], transform=canvas.transFigure)
         canvas.add_artist(line)
         return self._svg(canvas, {"id": name})
 

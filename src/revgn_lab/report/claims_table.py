@@ -14,47 +14,23 @@ from revgn_lab.report.summary import NOTHING
 
 MOST_COLUMNS = 8
 """Of a table; a setting with more has one of its own."""
-_SIGNS = {Verdict.REPRODUCED: "\N{CHECK MARK}", Verdict.NOT_REPRODUCED: "\N{BALLOT X}", Verdict.INCONCLUSIVE: "?"}
+SIGNS = {Verdict.REPRODUCED: "\N{CHECK MARK}", Verdict.NOT_REPRODUCED: "\N{BALLOT X}", Verdict.INCONCLUSIVE: "?"}
+"""For a glance."""
 
 Place = tuple[str, str, str]
 """Scale, data set and setting."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A verdict in one place.
+class Row:
+    """A claim with its verdict in each column, None where it was not tested, and what these were made of.
 
-    Attributes:
-        kind: of the style sheet.
-        sign: for a glance.
-        word: the verdict.
-        number: without its interval.
+    Optimizers about which all is the same stand together in `facts`, beside the place, the number and the verdict.
     """
 
-    kind: str
-    sign: str
-    word: str
-    number: str
-
-
-@dataclass(frozen=True)
-class Fact:
-    """What a verdict was made of; of optimizers about which all is the same, once."""
-
-    where: str
-    optimizers: str
-    number: str
-    verdict: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A claim with a cell for each column, None where it was not tested, and the facts behind them."""
-
     claim: Claim
-    cells: Sequence[Cell | None]
-    facts: Sequence[Fact]
+    cells: Sequence[Judgement | None]
+    facts: Sequence[tuple[str, str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -85,6 +61,12 @@ def claims_json(claims: Sequence[Claim], judgements: Sequence[Judgement]) -> str
         for claim in claims
     ]
     return json.dumps(entries, indent=2, allow_nan=False) + "\n"
+
+
+def short_number(judgement: Judgement) -> str:
+    """A number with its unit alone."""
+    value = judgement.evidence.value
+    return NOTHING if math.isnan(value) else judgement.claim.with_unit(_rounded(value))
 
 
 def number(claim: Claim, evidence: Evidence) -> str:
@@ -130,7 +112,7 @@ def _matrix(title: str, judgements: Sequence[Judgement]) -> Matrix:
     rows: list[Row] = []
     for claim in {each.claim.name: each.claim for each in judgements}.values():
         own = [each for each in judgements if each.claim.name == claim.name]
-        found = {(_place(each), each.optimizer): _cell(each) for each in own}
+        found = {(_place(each), each.optimizer): each for each in own}
         cells = [found.get((place, name)) for place in places for name in optimizers[place]]
         rows.append(Row(claim, cells, _facts(own)))
     where = ", ".join(filter(None, (common[1], common[2], common[0])))
@@ -142,20 +124,14 @@ def _place(judgement: Judgement) -> Place:
     return judgement.scale, judgement.dataset, judgement.setting
 
 
-def _cell(judgement: Judgement) -> Cell:
-    verdict, value = judgement.verdict, judgement.evidence.value
-    known = NOTHING if math.isnan(value) else judgement.claim.with_unit(_rounded(value))
-    return Cell(verdict.name.lower().replace("_", "-"), _SIGNS[verdict], verdict.value, known)
-
-
-def _facts(judgements: Sequence[Judgement]) -> list[Fact]:
-    same: dict[tuple[str, str, str, str], list[str]] = {}
+def _facts(judgements: Sequence[Judgement]) -> list[tuple[str, str, str, str]]:
+    same: dict[tuple[str, str, str], list[str]] = {}
     for each in judgements:
         where = ", ".join(text for text in (each.dataset, each.setting, each.scale) if text)
         reason = "; ".join(dict.fromkeys(text for text in (each.reason, each.evidence.note) if text))
-        key = (where, number(each.claim, each.evidence), each.verdict.value, reason)
-        same.setdefault(key, []).append(each.optimizer)
-    return [Fact(key[0], ", ".join(names), *key[1:]) for key, names in same.items()]
+        verdict = f"{each.verdict.value}: {reason}" if reason else each.verdict.value
+        same.setdefault((where, number(each.claim, each.evidence), verdict), []).append(each.optimizer)
+    return [(where, ", ".join(names), found, verdict) for (where, found, verdict), names in same.items()]
 
 
 def _as_dict(judgement: Judgement) -> dict[str, Any]:

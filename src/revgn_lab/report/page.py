@@ -1,7 +1,7 @@
 """The page on any set of runs: what was found, verdicts, figures and numbers, and the files that go with it."""
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from revgn_lab.claims.verdicts import Judgement, judge
 from revgn_lab.errors import RunError
 from revgn_lab.files import write_atomically
 from revgn_lab.report.chapters import Chapter, chapters_of, overview
-from revgn_lab.report.claims_table import claims_json, matrices
+from revgn_lab.report.claims_table import SIGNS, claims_json, matrices, short_number
 from revgn_lab.report.collection import SINGLE, Run, collect, metrics_of
 from revgn_lab.report.figures.palette import styles
 from revgn_lab.report.figures.panels import Figure
@@ -70,7 +70,12 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
         **_about(runs, chapters),
         **_found(chapters, claims, judgements),
         **_explained(chapters, judgements, main),
-        **_drawn(main, chapters, Sheet(looks)),
+        "overview": main,
+        "chapters": chapters,
+        "sheet": Sheet(looks),
+        "final_numbers": final_numbers,
+        "differing_settings": differing_settings,
+        "shared_settings": shared_settings,
         "commands": [*_commands(runs), f"revgn report {' '.join(map(str, places))} --out {out}"],
     }
     write_atomically(out / PAGE, _template().render(content))
@@ -90,7 +95,7 @@ def _about(runs: Sequence[Run], chapters: Sequence[Chapter]) -> dict[str, Any]:
         "title": chapters[0].title if len(chapters) == 1 else f"Exact Gauss-Newton in {len(chapters)} studies",
         "introduction": _introduction(runs),
         "incomplete": _incomplete(runs),
-        "shared": shared_settings(runs),
+        "runs": runs,
         "environment": environment_of(runs),
     }
 
@@ -102,6 +107,8 @@ def _found(chapters: Sequence[Chapter], claims: Sequence[Claim], judgements: Seq
     return {
         "headlines": headlines(frames, judgements),
         "matrices": matrices(judgements),
+        "signs": SIGNS,
+        "short_number": short_number,
         "untested": [claim.name for claim in claims if claim not in [each.claim for each in judgements]],
     }
 
@@ -121,41 +128,6 @@ def _explained(chapters: Sequence[Chapter], judgements: Sequence[Judgement], mai
         before = {word for meanings in explained.values() for word in meanings}
         explained[place] = glossary([word for word in words if word in known], before)
     return {"glossary": explained}
-
-
-def _drawn(main: Figure | None, chapters: Sequence[Chapter], sheet: Sheet) -> dict[str, Any]:
-    """The figures and tables of the chapters, and what all figures share."""
-    shared = shared_settings([run for chapter in chapters for run in chapter.runs])
-    drawn = {
-        "overview": _shown(main, sheet) if main else None,
-        "chapters": [_contents(chapter, sheet, shared) for chapter in chapters],
-    }
-    return {**drawn, "samples": sheet.drawn_samples(), "rules": sheet.rules()}
-
-
-def _contents(chapter: Chapter, sheet: Sheet, shared: Container[str]) -> dict[str, Any]:
-    own = {name: value for name, value in shared_settings(chapter.runs).items() if name not in shared}
-    return {
-        "name": chapter.name,
-        "title": chapter.title,
-        "above": chapter.above,
-        "figures": [_shown(figure, sheet) for figure in chapter.figures],
-        "numbers": final_numbers(chapter.frame) if len(chapter.frame) else None,
-        "settings": differing_settings(chapter.runs),
-        "shared": own,
-    }
-
-
-def _shown(figure: Figure, sheet: Sheet) -> dict[str, Any]:
-    """A figure as the template has it."""
-    entries = zip(figure.legend.items(), sheet.samples(figure), strict=True)
-    return {
-        "name": figure.name,
-        "title": figure.title,
-        "caption": figure.caption,
-        "pictures": sheet.pictures(figure),
-        "legend": [{"name": name, "label": label, "sample": drawn} for (name, label), drawn in entries],
-    }
 
 
 def _introduction(runs: Sequence[Run]) -> str:

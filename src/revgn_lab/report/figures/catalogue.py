@@ -14,10 +14,8 @@ LARGEST_RISE = 100.0
 """Losses are drawn up to so many times those at the start."""
 LARGEST_CHANGE = 100.0
 """Percent: losses that rise by more are drawn at this height, lest one bad step flatten all the others."""
-SMALLEST_CHANGE = 1e-8
-"""Of a kernel, as measured in float32: what is smaller is rounding, and drawn at this height."""
-WORST_R2 = -1.0
-"""R^2 has no lower end: what is worse is drawn at this height."""
+SMALLEST_CHANGE = 1e-8  # of a kernel, as measured in float32: what is smaller is rounding
+WORST_R2 = -1.0  # R^2 has no lower end: what is worse is drawn at this height
 FLOAT32_EXACT = 1e-3
 """The defect up to which `Report.exact` calls a float32 step exact."""
 
@@ -29,14 +27,13 @@ _SPREAD = "Line: mean over seeds; band: smallest to largest."
 _GEOMETRIC = "Line: geometric mean over seeds; band: smallest to largest"
 _LOG_SPREAD = f"{_GEOMETRIC}; values below {SMALLEST:g} are drawn there."
 _LOSS_SPREAD = f"{_GEOMETRIC}; values below {SMALLEST:g} or above {LARGEST_RISE:g} times the first are drawn there."
-_TRAINING_TIME = "against the time spent training, evaluation left out."
+_CLOCK = "against the time spent training, evaluation left out."
 _HALVES = "f and g are the two half-couplings of a block"
 _CKA = (
     "Debiased linear CKA of the output of a block, in other networks of a layer, after the epoch with that before "
     "training, on fixed rows: 1 is the same up to rotation and scale, 0 is unrelated."
 )
 _FINITE = "Runs that ended without a finite loss are not drawn."
-_EXACT = Line(FLOAT32_EXACT, "exact up to here")
 _UNCHANGED = Line(1.0, "no change")
 
 LOSS = _by_step(
@@ -79,7 +76,7 @@ LOSS_BY_SECONDS = replace(
     LOSS,
     name="training-loss-by-seconds",
     title="Training loss by wall-clock time",
-    caption=f"The same {_TRAINING_TIME} Seeds are aligned by step and drawn at their mean time there. {_LOSS_SPREAD}",
+    caption=f"The same {_CLOCK} Seeds are aligned by step and drawn at their mean time there. {_LOSS_SPREAD}",
     over="seconds",
 )
 TRAINING = (
@@ -90,7 +87,7 @@ TRAINING = (
         TEST_LOSS,
         name="test-loss-by-seconds",
         title="Test loss by wall-clock time",
-        caption=f"The same {_TRAINING_TIME} {_LOSS_SPREAD}",
+        caption=f"The same {_CLOCK} {_LOSS_SPREAD}",
         over="seconds",
     ),
     _by_step(
@@ -105,7 +102,7 @@ TRAINING = (
         ACCURACY,
         name="test-accuracy-by-seconds",
         title="Test accuracy by wall-clock time",
-        caption=f"Test accuracy {_TRAINING_TIME} {_SPREAD}",
+        caption=f"Test accuracy {_CLOCK} {_SPREAD}",
         over="seconds",
     ),
     R2,
@@ -131,7 +128,7 @@ DEFECT = _by_step(
     "relative defect",
     reduction="max",
     log=True,
-    line=_EXACT,
+    line=Line(FLOAT32_EXACT, "exact up to here"),
 )
 CHANGE_NORM = _by_step(
     "change-norm",

@@ -156,6 +156,16 @@ def test_claims_are_left_out_where_no_run_is_about_them(tmp_path, monkeypatch):
     assert all(claim["verdicts"] == [] for claim in json.loads((tmp_path / "claims.json").read_text()))
 
 
+def test_page_of_one_study_shows_no_figure_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_page, "pictures", lambda figure, looks: {})
+    html = without_scripts(write_report([small_study(tmp_path)], tmp_path).read_text(encoding="utf-8"))
+    shown = re.findall(r'<figure id="([^"]+)"', html)
+    assert shown[0] == "overview"
+    assert "of-my-own-training-loss-by-seconds" in shown
+    assert not {"of-my-own-training-loss-by-step", "of-my-own-test-accuracy"} & set(shown)
+    assert "<nav>" not in html
+
+
 def test_study_of_which_nothing_has_ended_is_listed_and_not_an_error(tmp_path):
     home = small_study(tmp_path, seeds=(1, 2))
     for path in (home / "runs").glob("*/results.json"):

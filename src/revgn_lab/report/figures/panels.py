@@ -91,6 +91,10 @@ class Figure:
         }
         return {name: f"{name} ({', '.join(own)})" if any(own) else name for name, own in notes.items()}
 
+    def shows_all_of(self, other: "Figure") -> bool:
+        """Whether the panels of another figure are among its own."""
+        return all(panel in self.panels for panel in other.panels)
+
 
 @dataclass(frozen=True)
 class Specification:

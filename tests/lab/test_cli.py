@@ -46,7 +46,7 @@ def test_help_answers_without_importing_what_takes_long():
     ).stdout
     assert "revgn train digits --optimizer.lr 0.5" in said
     loaded = {name.partition(".")[0] for name in said.splitlines()[-1].split()}
-    assert not loaded & {"torch", "lightning", "jsonargparse", "pandas", "numpy", "plotly", "matplotlib", "yaml"}
+    assert not loaded & {"torch", "lightning", "jsonargparse", "pandas", "numpy", "jinja2", "matplotlib", "yaml"}
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def conduct(rows: "Sequence[Row]", folder: Path, machine: "Machine") -> int:
     from revgn_lab.studies.execution import execute
 
     outcomes = execute(rows, folder, machine)
-    from revgn_lab.report.study_page import write_report
+    from revgn_lab.report.page import write_report
 
     page = write_report([folder], folder)
     print(_in_short(outcomes))

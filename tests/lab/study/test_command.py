@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from revgn_lab.cli import main
-from revgn_lab.report import study_page
+from revgn_lab.report import page as report_page
 from revgn_lab.settings.shipped import shipped_studies
 from revgn_lab.studies import execution
 from revgn_lab.studies.rows import read_rows
@@ -61,7 +61,7 @@ def test_a_network_of_ones_own_runs_in_a_study_of_ones_own_by_yaml_alone(define,
 def test_failed_runs_are_listed_with_reason_and_folder_and_do_not_stop_the_rest(
     define, tmp_path, run_here, capsys, monkeypatch
 ):
-    monkeypatch.setattr(study_page, "write_report", lambda places, out: out / "index.html")
+    monkeypatch.setattr(report_page, "write_report", lambda places, out: out / "index.html")
     optimizers = {
         "broken": {"data.rows": 9999},
         "GN exact": {},
@@ -78,7 +78,7 @@ def test_failed_runs_are_listed_with_reason_and_folder_and_do_not_stop_the_rest(
 
 
 def test_the_folder_is_named_after_study_and_scale(define, tmp_path, run_here, monkeypatch, capsys):
-    monkeypatch.setattr(study_page, "write_report", lambda places, out: out / "index.html")
+    monkeypatch.setattr(report_page, "write_report", lambda places, out: out / "index.html")
     monkeypatch.chdir(tmp_path)
     assert main(["study", define(seeds=[0], optimizers={"GN exact": {}})]) == 0
     assert len(read_rows(tmp_path / "runs" / "study-tiny-smoke")) == 1

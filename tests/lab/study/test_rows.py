@@ -22,9 +22,9 @@ def test_any_reader_of_tables_understands_it(tiny_study):
 def test_a_table_that_says_the_same_is_left_alone(tiny_study):
     """Snakemake goes by the times of files."""
     folder, rows = tiny_study()
-    before = (folder / TABLE).stat()
+    before = (folder / TABLE).stat().st_mtime_ns
     write_rows(folder, rows)
-    assert (folder / TABLE).stat() == before
+    assert (folder / TABLE).stat().st_mtime_ns == before
 
 
 def test_no_table_has_no_rows(tmp_path):

@@ -3,76 +3,49 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from matplotlib.typing import LineStyleType
+
 
 @dataclass(frozen=True)
 class Style:
-    """The look of one line, in plotly's names; matplotlib's follow from them.
+    """The look of one line, in matplotlib's names.
 
     Attributes:
         colour: of lines, markers and band.
-        dash: plotly's name.
-        marker: plotly's name.
+        dash: of lines.
+        marker: some ten of them on a line.
     """
 
     colour: str
-    dash: str
+    dash: LineStyleType
     marker: str
 
-    @property
-    def matplotlib_dash(self) -> str | tuple[int, tuple[int, ...]]:
-        """The same dashes for matplotlib."""
-        return _MATPLOTLIB_DASHES[self.dash]
 
-    @property
-    def matplotlib_marker(self) -> str:
-        """The same marker for matplotlib."""
-        return _MATPLOTLIB_MARKERS[self.marker]
-
-
+_LONG: LineStyleType = (0, (8, 3))
+_LONG_DOTTED: LineStyleType = (0, (8, 3, 1, 3))
 # Okabe and Ito's colours, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
 # Their yellow is left out, which nobody can see on white.
 _STYLES: Mapping[str, Style] = {
-    "GaussNewton": Style("#0072B2", "solid", "circle"),
-    "Adam": Style("#D55E00", "dash", "square"),
-    "SGD": Style("#009E73", "dot", "triangle-up"),
-    "AdamW": Style("#CC79A7", "dashdot", "diamond"),
-    "Muon": Style("#E69F00", "longdash", "cross"),
-    "LBFGS": Style("#56B4E9", "longdashdot", "x"),
-    "DenseGaussNewton": Style("#000000", "solid", "star"),
+    "GaussNewton": Style("#0072B2", "solid", "o"),
+    "Adam": Style("#D55E00", "dashed", "s"),
+    "SGD": Style("#009E73", "dotted", "^"),
+    "AdamW": Style("#CC79A7", "dashdot", "D"),
+    "Muon": Style("#E69F00", _LONG, "P"),
+    "LBFGS": Style("#56B4E9", _LONG_DOTTED, "X"),
+    "DenseGaussNewton": Style("#000000", "solid", "*"),
 }
 # Labels of the studies that look like one of these, or like none of them.
 _LABELS: Mapping[str, Style] = {
     "GN exact": _STYLES["GaussNewton"],
-    "GN as released": Style("#000000", "longdash", "pentagon"),
-    "GN last block": Style("#E69F00", "longdashdot", "hourglass"),
+    "GN as released": Style("#000000", _LONG, "p"),
+    "GN last block": Style("#E69F00", _LONG_DOTTED, "v"),
     "J^+ (dense)": _STYLES["DenseGaussNewton"],
     "J^+ (tangent kernel)": _STYLES["DenseGaussNewton"],
     "GN reversible": _STYLES["GaussNewton"],
     "GN adjoint": _STYLES["LBFGS"],
     "GN Moore-Penrose": _STYLES["Muon"],
     "GN Moore-Penrose, GCV": _STYLES["AdamW"],
-    "slope 1": Style("#8a8a8a", "dot", "line-ew"),
-}
-
-_MATPLOTLIB_DASHES: Mapping[str, str | tuple[int, tuple[int, ...]]] = {
-    "solid": "solid",
-    "dash": "dashed",
-    "dot": "dotted",
-    "dashdot": "dashdot",
-    "longdash": (0, (8, 3)),
-    "longdashdot": (0, (8, 3, 1, 3)),
-}
-_MATPLOTLIB_MARKERS: Mapping[str, str] = {
-    "circle": "o",
-    "square": "s",
-    "triangle-up": "^",
-    "diamond": "D",
-    "cross": "P",
-    "x": "X",
-    "star": "*",
-    "pentagon": "p",
-    "hourglass": "v",
-    "line-ew": "_",
+    "slope 1": Style("#8a8a8a", "dotted", "_"),
 }
 
 

@@ -41,11 +41,6 @@ class Curve:
     error: NDArray[np.float64] | None = None
     note: str = ""
 
-    @property
-    def legend(self) -> str:
-        """The name as the legend has it."""
-        return f"{self.name} ({self.note})" if self.note else self.name
-
 
 def curves(
     frame: pd.DataFrame,
@@ -92,21 +87,30 @@ def thinned(curve: Curve, most: int = MOST_POINTS) -> Curve:
     )
 
 
-def _curve(name: str, runs: pd.DataFrame, axis: Axis, *, log: bool, error: str | None) -> Curve:
-    values = runs.pivot_table(index="step", columns="seed", values="value")
-    at = values.index if axis == "step" else runs.groupby("step")[axis].mean()
-    known = np.asarray(values, dtype=np.float64)  # (k, seeds), NaN where a run has no value
+def over_seeds(name: str, values: pd.DataFrame, *, log: bool) -> Curve:
+    """The line through the means of the seeds, and the band around it.
+
+    Args:
+        name: of the curve.
+        values: a row for each x, a column for each seed; NaN where a run has no value.
+        log: for a logarithmic axis: geometric means, and values below `SMALLEST` are raised to it.
+    """
+    known = np.asarray(values, dtype=np.float64)
     known = np.maximum(known, SMALLEST) if log else known
-    mean = np.exp(np.nanmean(np.log(known), axis=1)) if log else np.nanmean(known, axis=1)
     return Curve(
         name=name,
-        x=np.asarray(at, dtype=np.float64),
-        mean=mean,
+        x=np.asarray(values.index, dtype=np.float64),
+        mean=np.exp(np.nanmean(np.log(known), axis=1)) if log else np.nanmean(known, axis=1),
         low=np.nanmin(known, axis=1),
         high=np.nanmax(known, axis=1),
         seeds=known.shape[1],
-        error=_error_of_mean(runs, error) if error else None,
     )
+
+
+def _curve(name: str, runs: pd.DataFrame, axis: Axis, *, log: bool, error: str | None) -> Curve:
+    found = over_seeds(name, runs.pivot_table(index="step", columns="seed", values="value"), log=log)
+    at = found.x if axis == "step" else np.asarray(runs.groupby("step")[axis].mean(), dtype=np.float64)
+    return replace(found, x=at, error=_error_of_mean(runs, error) if error else None)
 
 
 def _error_of_mean(runs: pd.DataFrame, column: str) -> NDArray[np.float64] | None:

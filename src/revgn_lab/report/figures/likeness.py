@@ -1,4 +1,4 @@
-"""How alike the representations are that different optimizers end with."""
+"""How alike the representations are that different optimizers end with, as numbers and as heat maps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from revgn.diagnostics import linear_cka
 from revgn_lab.errors import RunError
 from revgn_lab.report.collection import Run
+from revgn_lab.report.figures.panels import Heatmap, Specification
 from revgn_lab.settings.messages import one_line
 
 FILE = "representations.npz"
@@ -32,6 +33,23 @@ def likeness(runs: Sequence[Run]) -> pd.DataFrame:
     loaded = [(run, _load(path)) for run, path in known]
     rows = [row for one, other in product(loaded, loaded) if _comparable(one[0], other[0]) for row in _rows(one, other)]
     return pd.DataFrame(rows, columns=["dataset", "setting", "seed", "block", "a", "b", "cka"])
+
+
+def heat_maps(likenesses: pd.DataFrame, shown: Specification) -> tuple[Heatmap, ...]:
+    """A panel for each setting and block, the mean over seeds.
+
+    Args:
+        likenesses: see `likeness`.
+        shown: the figure.
+    """
+    return tuple(_heat_map(table, shown) for _, table in likenesses.groupby(["setting", "block"], sort=False))
+
+
+def _heat_map(table: pd.DataFrame, shown: Specification) -> Heatmap:
+    title = f"{table['setting'].iloc[0]}, block {table['block'].iloc[0]}"
+    names = list(dict.fromkeys(table["a"]))
+    means = table.pivot_table(index="a", columns="b", values=shown.column).reindex(index=names, columns=names)
+    return Heatmap(title, names, means.to_numpy(dtype=np.float64), shown.label)
 
 
 def _comparable(one: Run, other: Run) -> bool:

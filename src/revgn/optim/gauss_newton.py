@@ -11,6 +11,7 @@ from revgn.control import Control, Fixed, Ridge
 from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import count_rows, full_precision
 from revgn.losses import GaussNewtonLoss
+from revgn.losses.adopted import adopted
 from revgn.losses.checks import without_zero_weights
 from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
@@ -77,7 +78,7 @@ class GaussNewton(torch.optim.SGD):
     def __init__(
         self,
         model: nn.Module,
-        loss: GaussNewtonLoss,
+        loss: GaussNewtonLoss | nn.Module,
         lr: float = 1.0,
         *,
         right_inverse: RightInverse | str | None = None,
@@ -95,16 +96,11 @@ class GaussNewton(torch.optim.SGD):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
-        if not isinstance(loss, GaussNewtonLoss):
-            raise TypeError(
-                f"loss {type(loss).__name__} knows no Gauss-Newton direction; use revgn.losses.MSELoss, "
-                "CrossEntropyLoss or another of revgn.losses, or a subclass of revgn.losses.GaussNewtonLoss"
-            )
         given = {"block_weights": block_weights, "keep_features": keep_features, "chunk_rows": chunk_rows}
         defaults = vars(Reversible())
         options = {name: value for name, value in given.items() if value != defaults[name]}
         self.model = model
-        self.loss = loss
+        self.loss = adopted(loss)
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
         self.geodesic: bool | None = False
@@ -218,8 +214,9 @@ class GaussNewton(torch.optim.SGD):
         count_rows(inputs)
         if targets is None:
             raise ValueError("no targets; expected step(inputs, targets)")
-        if sample_weight is not None:
-            inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight)
+        if isinstance(targets, Tensor):
+            own_weight = self.loss.own_weight(targets)
+            inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight, own_weight)
         return self._linearization_of(inputs, targets, sample_weight)
 
     def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:

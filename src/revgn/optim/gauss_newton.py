@@ -1,5 +1,6 @@
 """Exact Gauss-Newton as a torch optimizer: a change of our own in the place of the gradient."""
 
+import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -9,19 +10,24 @@ from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
 from revgn.linear import Inputs, LinearMap
-from revgn.linear.functional import count_rows, full_precision
+from revgn.linear.functional import full_precision
 from revgn.losses import GaussNewtonLoss
 from revgn.losses.adopted import adopted
 from revgn.losses.checks import without_zero_weights
+from revgn.optim.batches import require_batch
 from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
+from revgn.optim.parameters import require_parameters
+from revgn.optim.sgd_step import NO_SCALER, sgd_step
+from revgn.optim.solver_memory import restore_memory
 from revgn.optim.spring import carried, require_momentum
 from revgn.optim.step_report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
+from revgn.optim.wrappers import unwrapped
 from revgn.right_inverses import Change, MoorePenrose, Reversible, RightInverse, find_right_inverse
 from revgn.solvers import Eigh, Factor, Solver
-from revgn.solvers.solver import EXACT, State
+from revgn.solvers.solver import State
 
 
 class GaussNewton(torch.optim.SGD):
@@ -46,8 +52,10 @@ class GaussNewton(torch.optim.SGD):
     `right_inverse="adjoint", solver=revgn.solvers.RunningCurvature()` or `momentum=0.9, spring=True` remember.
 
     Args:
-        model: any module whose rows do not depend on each other, with outputs (n, d_out).
-        loss: from `revgn.losses`, or a `GaussNewtonLoss` of your own.
+        model: any module whose rows do not depend on each other, with outputs (n, d_out); what `torch.compile` and
+            data parallelism have put around it is taken off.
+        loss: from `revgn.losses`, a `GaussNewtonLoss` of your own, or one of `torch.nn` that is the same up to a
+            factor: see `revgn.losses.adopted`.
         lr: 1 is the full Newton step.
         right_inverse: "reversible", "adjoint", "moore-penrose", or an object of `revgn.right_inverses`; None:
             "reversible" for a `ReversibleNetwork`, "moore-penrose" for any other module.
@@ -62,7 +70,7 @@ class GaussNewton(torch.optim.SGD):
             earlier mini-batches have asked for where this one says nothing. Costs a JVP.
 
     Raises:
-        TypeError: the model is no module, or not reversible where that is asked; the loss has no `direction`.
+        TypeError: the model is no module, or not reversible where that is asked; the loss is none of these.
         ValueError: an option out of range; parameters that are not float32 or float64; parameters that the right
             inverse cannot change.
 
@@ -96,11 +104,11 @@ class GaussNewton(torch.optim.SGD):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+        self.model = model = unwrapped(model)
+        self.loss = adopted(loss)
         given = {"block_weights": block_weights, "keep_features": keep_features, "chunk_rows": chunk_rows}
         defaults = vars(Reversible())
         options = {name: value for name, value in given.items() if value != defaults[name]}
-        self.model = model
-        self.loss = adopted(loss)
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
         self.geodesic: bool | None = False
@@ -118,9 +126,7 @@ class GaussNewton(torch.optim.SGD):
         super().__init__(
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
-        for name, p in self._named_parameters().items():
-            if p.dtype not in EXACT:
-                raise ValueError(f"{name} is {p.dtype}; Gauss-Newton needs float32 or float64: model.float()")
+        require_parameters(self._named_parameters())
         self.right_inverse.check(model, [p for p in self._named_parameters().values() if p.requires_grad])
 
     def backward(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> Report:
@@ -176,12 +182,13 @@ class GaussNewton(torch.optim.SGD):
             ValueError, TypeError, FloatingPointError: as `backward`; then nothing was changed.
         """
         if inputs is None or callable(inputs):
-            return super().step(inputs if closure is None else closure)
+            return sgd_step(self, inputs if closure is None else closure)
         with full_precision(self.param_groups[0]["params"][0].device):
             clock = Clock()
             with clock.phase("linearize"):
                 linearization = self._linearize(inputs, targets, sample_weight)
-            trial = OptimizerTrial(linearization, self, super().step, clock, last=not self.control.damps)
+            apply = functools.partial(sgd_step, self)
+            trial = OptimizerTrial(linearization, self, apply, clock, last=not self.control.damps)
             memory = self.param_groups[0].setdefault("control", {})
             try:
                 accepted = self.control.decide(trial, memory)
@@ -211,13 +218,10 @@ class GaussNewton(torch.optim.SGD):
         return candidate.change, make_report(linearization, candidate, self.solver, predicted)
 
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
-        count_rows(inputs)
-        if targets is None:
-            raise ValueError("no targets; expected step(inputs, targets)")
-        if isinstance(targets, Tensor):
-            own_weight = self.loss.own_weight(targets)
-            inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight, own_weight)
-        return self._linearization_of(inputs, targets, sample_weight)
+        require_batch(inputs, targets)
+        assert targets is not None
+        kept = without_zero_weights(inputs, targets, sample_weight, self.loss.own_weight(targets))
+        return self._linearization_of(*kept)
 
     def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
         function, inputs = self.called(inputs)
@@ -282,11 +286,11 @@ class GaussNewton(torch.optim.SGD):
         return super().__getstate__() | {name: vars(self)[name] for name in self._OWN}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, but what solvers remember keeps its own precision: torch would cast it to the parameters'."""
+        """As torch's, but what solvers remember keeps its own precision."""
         super().load_state_dict(state_dict)
-        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
-        ours = [p for group in self.param_groups for p in group["params"]]
-        for index, p in zip(saved, ours, strict=True):
-            memory = state_dict["state"].get(index, {}).get("solver")
-            if memory is not None:
-                self.state[p]["solver"] = {name: t.detach().clone().to(p.device) for name, t in memory.items()}
+        restore_memory(self, state_dict)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Asked by `torch.amp.GradScaler.step`, which would divide the change by the scale of a loss."""
+        raise TypeError(NO_SCALER)

@@ -66,6 +66,7 @@ def fit(
         ValueError, TypeError: as `LevenbergMarquardt`; optimizer given beside loss or residuals of another.
         FloatingPointError: the loss is not finite at the start.
     """
+    model = unwrapped(model)
     optimizer = _optimizer(model, loss, residuals, optimizer)
     if inputs is None:
         raise ValueError("no inputs; expected fit(model, loss, inputs, targets), or inputs= with residuals=")
@@ -130,7 +131,7 @@ def _optimizer(
 ) -> GaussNewton:
     if optimizer is None:
         return LevenbergMarquardt(model, loss, residuals=residuals)
-    if optimizer.model is not unwrapped(model):
+    if optimizer.model is not model:
         raise ValueError("the optimizer is of another model; expected one that was made with this model")
     if loss is not None and loss is not optimizer.loss:
         raise ValueError("loss and optimizer given, with different losses; give the loss to the optimizer alone")

@@ -83,13 +83,23 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
     return outputs
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Whether `torch.compile(module)` has made it, or `module.compile()` was called."""
+    # The class of the former lives in a module that takes seconds to import.
+    return "_orig_mod" in module._modules or module._compiled_call_impl is not None  # pyright: ignore[reportPrivateUsage]
+
+
 @contextmanager
 def plain_kernels(model: nn.Module) -> Generator[None]:
     """Kernels that autograd can differentiate twice, forwards and batched, in place of fused ones that it cannot."""
     # Sought only where torch.nn's recurrent modules are: without mkldnn convolutions are several times slower.
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     fast_path = torch.backends.mha.get_fastpath_enabled()
+    # Compiled anew at each linearisation, a part would take seconds a time; and its kernels know no forward mode.
+    compiled = any(is_compiled(module) for module in model.modules())
     with ExitStack() as stack:
+        if compiled:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))

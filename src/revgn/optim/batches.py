@@ -9,8 +9,8 @@ from torch.utils._pytree import tree_leaves
 from revgn.linear.functional import Inputs, count_rows
 
 
-def require_batch(inputs: Inputs, targets: Any) -> None:
-    """Refuse inputs that are no tensors in a tuple or a dict, and targets that are no tensor.
+def require_batch(inputs: Inputs, targets: Any) -> Tensor:
+    """The targets; refuses inputs that are no tensors in a tuple or a dict, and targets that are no tensor.
 
     Raises:
         TypeError: they are something else.
@@ -39,6 +39,7 @@ def require_batch(inputs: Inputs, targets: Any) -> None:
                 f"{name} made in torch.inference_mode, of which autograd saves nothing; expected ordinary tensors: "
                 f"make them under torch.no_grad(), or call {name}.clone() outside of inference mode"
             )
+    return targets
 
 
 def _is_number(given: object) -> bool:

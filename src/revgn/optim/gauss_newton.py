@@ -1,6 +1,5 @@
 """Exact Gauss-Newton as a torch optimizer: a change of our own in the place of the gradient."""
 
-import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -19,7 +18,7 @@ from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
 from revgn.optim.parameters import require_parameters
-from revgn.optim.sgd_step import NO_SCALER, sgd_step
+from revgn.optim.sgd_step import NO_SCALER, apply_change
 from revgn.optim.solver_memory import restore_memory
 from revgn.optim.spring import carried, require_momentum
 from revgn.optim.step_report import Report, make_report
@@ -80,7 +79,7 @@ class GaussNewton(torch.optim.SGD):
 
     # What copies and pickles carry beside torch's own.
     _OWN: ClassVar[tuple[str, ...]] = (
-        "model", "loss", "right_inverse", "solver", "control", "geodesic", "spring", "_warned",
+        "model", "loss", "right_inverse", "solver", "control", "geodesic", "spring", "_seen",
     )  # fmt: skip
 
     def __init__(
@@ -120,7 +119,7 @@ class GaussNewton(torch.optim.SGD):
                 raise ValueError("control Ridge needs the tangent kernel; use right_inverse='moore-penrose'")
             solver = Eigh() if solver is None else solver
         self.solver = solver
-        self._warned = False
+        self._seen: set[str] = set()  # "change" made, "warning" given; Lightning's wrapper shares it with the optimizer
         if params is None:
             params = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         super().__init__(
@@ -148,8 +147,7 @@ class GaussNewton(torch.optim.SGD):
                 or its rows depend on each other.
             FloatingPointError: the loss or the step is not finite. Neither parameters nor `.grad` were touched.
         """
-        change, report = self._step(inputs, targets, sample_weight)
-        own = self._written(change)
+        own, report = self._step(inputs, targets, sample_weight)
         others = [p for p in self.model.parameters() if p.requires_grad and p not in own]
         made = gradients(self.model, self.loss, others, inputs, targets, sample_weight)
         for parameter, written in (own | made).items():
@@ -180,15 +178,15 @@ class GaussNewton(torch.optim.SGD):
 
         Raises:
             ValueError, TypeError, FloatingPointError: as `backward`; then nothing was changed.
+            RuntimeError: without arguments, where gradients stand in `.grad` and `backward` has written nothing yet.
         """
         if inputs is None or callable(inputs):
-            return sgd_step(self, inputs if closure is None else closure)
+            return apply_change(self, inputs if closure is None else closure, self._seen)
         with full_precision(self.param_groups[0]["params"][0].device):
             clock = Clock()
             with clock.phase("linearize"):
                 linearization = self._linearize(inputs, targets, sample_weight)
-            apply = functools.partial(sgd_step, self)
-            trial = OptimizerTrial(linearization, self, apply, clock, last=not self.control.damps)
+            trial = OptimizerTrial(linearization, self, clock, last=not self.control.damps)
             memory = self.param_groups[0].setdefault("control", {})
             try:
                 accepted = self.control.decide(trial, memory)
@@ -201,31 +199,36 @@ class GaussNewton(torch.optim.SGD):
 
     def direction(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> dict[str, Tensor]:
         """The change by parameter name, as `backward` would write it, without touching `.grad`."""
-        made = self._written(self._step(inputs, targets, sample_weight)[0])
+        made, _ = self._step(inputs, targets, sample_weight)
         return {name: made[p] for name, p in self._named_parameters().items()}
 
     def called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         """The module whose outputs the loss sees, and what it is called with."""
         return self.model, inputs
 
-    def _step(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None) -> tuple[Change, Report]:
+    def _step(
+        self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None
+    ) -> tuple[dict[nn.Parameter, Tensor], Report]:
         with full_precision(self.param_groups[0]["params"][0].device):
             linearization = self._linearize(inputs, targets, sample_weight)
             candidate = linearization.candidate(last=True)
             rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}
             predicted = linearization.predicted_loss(candidate, rates)
+            made = candidate.change.by_parameter
+            written = {p: made[p] if p in made else torch.zeros_like(p) for p in self._named_parameters().values()}
         self._warn_once(candidate.change)
-        return candidate.change, make_report(linearization, candidate, self.solver, predicted)
+        return written, make_report(linearization, candidate, self.solver, predicted)
 
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
-        require_batch(inputs, targets)
-        assert targets is not None
+        targets = require_batch(inputs, targets)
         kept = without_zero_weights(inputs, targets, sample_weight, self.loss.own_weight(targets))
         return self._linearization_of(*kept)
 
     def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
         function, inputs = self.called(inputs)
         parameters = self.trainable()
+        require_parameters(parameters)
+        self._seen.add("change")
         return Linearization(
             function,
             self.loss,
@@ -247,13 +250,9 @@ class GaussNewton(torch.optim.SGD):
     def _memory(self, key: nn.Parameter) -> State:
         return self.state[key].setdefault("solver", {})
 
-    def _written(self, change: Change) -> dict[nn.Parameter, Tensor]:
-        made = change.by_parameter
-        return {p: made[p] if p in made else torch.zeros_like(p) for p in self._named_parameters().values()}
-
     def _warn_once(self, change: Change) -> None:
-        if change.warning is not None and not self._warned and not self.control.damps:
-            self._warned = True
+        if change.warning is not None and "warning" not in self._seen and not self.control.damps:
+            self._seen.add("warning")
             warnings.warn(change.warning, stacklevel=4)
 
     def trainable(self) -> dict[str, nn.Parameter]:

@@ -1,4 +1,4 @@
-"""Losses of torch.nn taken for ours: the same gradients, and values, up to the factor that `adopted` states."""
+"""Losses of torch.nn taken for ours: the same gradients, and values, up to the factor that `from_torch` states."""
 
 import re
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 import revgn
 from networks import normal
 from revgn import losses
-from revgn.losses.adopted import ADOPTED, NEAREST, adopted
+from revgn.losses.adopted import ADOPTED, NEAREST, from_torch
 from tables.losses import counts, distributions, indices, labels, real, shares
 
 N, D_OUT = 12, 4
@@ -57,7 +57,7 @@ def test_value_and_gradient_are_torch_s_up_to_the_stated_factor(case):
     theirs, draw, d_out, factor = EXACT[case]
     outputs, targets = 2 * normal(N, d_out), draw(N, d_out)
     value, gradient = value_and_gradient(theirs, outputs, targets)
-    ours, slope = value_and_gradient(adopted(theirs), outputs, targets)
+    ours, slope = value_and_gradient(from_torch(theirs), outputs, targets)
     torch.testing.assert_close(factor * ours, value)
     torch.testing.assert_close(factor * slope, gradient)
 
@@ -65,7 +65,7 @@ def test_value_and_gradient_are_torch_s_up_to_the_stated_factor(case):
 @pytest.mark.parametrize("case", EXACT)
 def test_every_row_is_its_closed_form(case):
     theirs, draw, d_out, _ = EXACT[case]
-    loss, outputs, targets = adopted(theirs), 2 * normal(N, d_out), draw(N, d_out)
+    loss, outputs, targets = from_torch(theirs), 2 * normal(N, d_out), draw(N, d_out)
     torch.testing.assert_close(loss.gradient(outputs, targets), losses.GaussNewtonLoss.gradient(loss, outputs, targets))
     curvature = loss.curvature(outputs, targets)
     if curvature is not None:
@@ -97,7 +97,7 @@ def test_class_weights_with_smoothing_or_probabilities_are_torch_s_up_to_the_bat
 def test_full_poisson_adds_a_constant_of_the_targets():
     outputs, targets = normal(N, D_OUT), counts(N, D_OUT)
     full, plain = nn.PoissonNLLLoss(full=True), nn.PoissonNLLLoss()
-    ours = adopted(full)
+    ours = from_torch(full)
     _, gradient = value_and_gradient(full, outputs, targets)
     _, slope = value_and_gradient(ours, outputs, targets)
     torch.testing.assert_close(slope / D_OUT, gradient)
@@ -131,7 +131,7 @@ def direction(loss, targets, model=None, weight=None, **options):
 def test_the_step_is_that_of_the_loss_it_stands_for(case):
     theirs, draw, d_out, _ = EXACT[case]
     targets, model = draw(N, d_out), network(d_out)
-    first, second = (direction(loss, targets, model) for loss in (theirs, adopted(theirs)))
+    first, second = (direction(loss, targets, model) for loss in (theirs, from_torch(theirs)))
     for name in first:
         assert torch.equal(first[name], second[name])
 
@@ -235,7 +235,7 @@ def test_what_is_known_of_a_batch_only_is_refused_there():
     ]
     for loss, given, message in cases:
         with pytest.raises(ValueError, match=re.escape(message)):
-            adopted(loss)(outputs, given)
+            from_torch(loss)(outputs, given)
         with pytest.raises(ValueError, match=re.escape(message)):
             revgn.GaussNewton(network(), loss).backward(normal(N, 5), given)
 

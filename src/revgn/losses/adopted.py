@@ -12,7 +12,7 @@ from revgn.losses.robust import Robust
 from revgn.losses.squared import MSELoss
 
 
-def adopted(loss: object) -> GaussNewtonLoss:
+def from_torch(loss: object) -> GaussNewtonLoss:
     """The loss of `revgn.losses` that a loss of `torch.nn` stands for; a `GaussNewtonLoss` as it is.
 
     Gradients differ by the factor below and nothing else, so that both losses have the same minima; the step does not

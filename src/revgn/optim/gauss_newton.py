@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from revgn.control import Control, Fixed, Ridge
 from revgn.linear import Inputs, LinearMap
 from revgn.linear.functional import full_precision
-from revgn.losses import GaussNewtonLoss
-from revgn.losses.adopted import adopted
+from revgn.losses import GaussNewtonLoss, from_torch
 from revgn.losses.checks import without_zero_weights
 from revgn.optim.batches import require_batch
 from revgn.optim.clock import Clock
@@ -54,7 +53,7 @@ class GaussNewton(torch.optim.SGD):
         model: any module whose rows do not depend on each other, with outputs (n, d_out); what `torch.compile` and
             data parallelism have put around it is taken off.
         loss: from `revgn.losses`, a `GaussNewtonLoss` of your own, or one of `torch.nn` that is the same up to a
-            factor: see `revgn.losses.adopted`.
+            factor: see `revgn.losses.from_torch`.
         lr: 1 is the full Newton step.
         right_inverse: "reversible", "adjoint", "moore-penrose", or an object of `revgn.right_inverses`; None:
             "reversible" for a `ReversibleNetwork`, "moore-penrose" for any other module.
@@ -104,7 +103,7 @@ class GaussNewton(torch.optim.SGD):
         if not isinstance(model, nn.Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         self.model = model = unwrapped(model)
-        self.loss = adopted(loss)
+        self.loss = from_torch(loss)
         given = {"block_weights": block_weights, "keep_features": keep_features, "chunk_rows": chunk_rows}
         defaults = vars(Reversible())
         options = {name: value for name, value in given.items() if value != defaults[name]}

@@ -8,12 +8,12 @@ PAGE = (ROOT / "docs/habits.md").read_text()
 NAMED = set(re.findall(r"`(test_\w+)`", PAGE))
 
 
-def tests_of(*paths):
+def named_in(*paths):
     return {name for path in paths for name in re.findall(r"def (test_\w+)\(", path.read_text())}
 
 
-HABITS = tests_of(*(path for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__)))
-LOSSES = tests_of(ROOT / "tests/losses/test_adopted.py")
+HABITS = named_in(*(path for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__)))
+LOSSES = named_in(ROOT / "tests/losses/test_adopted.py")
 
 
 def test_every_test_that_is_named_exists():

@@ -40,6 +40,7 @@ EXACT = {
     "binary, weighted": (nn.BCEWithLogitsLoss(pos_weight=POSITIVE), labels, D_OUT, 1 / D_OUT),
     "binary, weighted, shares": (nn.BCEWithLogitsLoss(pos_weight=POSITIVE), shares, D_OUT, 1 / D_OUT),
     "binary, one weight": (nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0)), labels, 1, 1.0),
+    "binary, one weight for all": (nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0)), labels, D_OUT, 1 / D_OUT),
     "poisson": (nn.PoissonNLLLoss(), counts, D_OUT, 1 / D_OUT),
     "huber": (nn.HuberLoss(delta=0.3), real, 1, 1.0),
     "smooth l1": (nn.SmoothL1Loss(beta=0.3), real, 1, 1 / 0.3),
@@ -213,6 +214,11 @@ REFUSED = {
         "loss is a Linear; use one of revgn.losses, or a GaussNewtonLoss of your own",
     ),
     "negative weight": (nn.CrossEntropyLoss(-WEIGHT), ValueError, "finite and not negative and not all zero"),
+    "weights by element": (
+        nn.BCEWithLogitsLoss(pos_weight=torch.ones(N, D_OUT)),
+        ValueError,
+        "pos_weight of shape (12, 4)",
+    ),
 }
 
 

@@ -110,9 +110,14 @@ def weights_of(name: str, given: Tensor | Sequence[float] | None, *, zero: bool)
     """
     if given is None:
         return None
-    found = torch.as_tensor(given).detach().to(torch.float64)
+    # Numbers go to the CPU whatever the default device is, and to the outputs' when they are used.
+    found = (
+        given.detach().double() if isinstance(given, Tensor) else torch.tensor(given, dtype=torch.float64, device="cpu")
+    )
+    if found.ndim != 1:
+        raise ValueError(f"{name} of shape {tuple(found.shape)}; expected one number each: {name}.flatten()")
     legal = (found >= 0 if zero else found > 0) & found.isfinite()
-    if found.ndim != 1 or not bool(legal.all()) or not bool((found > 0).any()):
+    if not bool(legal.all()) or not bool((found > 0).any()):
         sign = "not negative and not all zero" if zero else "positive"
         raise ValueError(f"{name}={found.tolist()}; expected one number each, finite and {sign}")
     return found

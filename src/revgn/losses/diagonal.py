@@ -50,8 +50,8 @@ class BCEWithLogitsLoss(DiagonalLoss):
 
     Args:
         damping: lambda added to H; 0 by default.
-        pos_weight: (d_out,), how many times the label 1 counts in each output, in value, gradient and H; None, the
-            default: once. It changes r only of targets between 0 and 1, or with a damping.
+        pos_weight: (d_out,), how many times the label 1 counts in each output, in value, gradient and H, or (1,) for
+            all outputs; None, the default: once. It changes r only of targets between 0 and 1, or with a damping.
 
     Raises:
         ValueError: as `DiagonalLoss`; pos_weight not positive or not finite.
@@ -62,7 +62,7 @@ class BCEWithLogitsLoss(DiagonalLoss):
         self.pos_weight = weights_of("pos_weight", pos_weight, zero=False)
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
-        if self.pos_weight is not None and len(self.pos_weight) != outputs.shape[1]:
+        if self.pos_weight is not None and len(self.pos_weight) not in (1, outputs.shape[1]):
             raise ValueError(
                 f"pos_weight for {len(self.pos_weight)} outputs; expected one for each of {outputs.shape[1]}"
             )

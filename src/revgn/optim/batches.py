@@ -21,8 +21,12 @@ def require_batch(inputs: Inputs, targets: Any) -> Tensor:
             f"inputs are a list of {len(inputs)}; expected a tensor, or tuple(inputs) for several arguments, or "
             "(inputs,) for one argument that is a list"
         )
-    if not isinstance(inputs, (Tensor, tuple, Mapping)):
-        as_tensor = "; call torch.as_tensor(inputs)" if hasattr(inputs, "__array__") or _is_number(inputs) else ""
+    leaves = tree_leaves(inputs)
+    # Other containers pass that torch's pytree knows: they are one argument of the model.
+    if not isinstance(inputs, (tuple, Mapping)) and not any(isinstance(leaf, Tensor) for leaf in leaves):
+        as_tensor = (
+            "; call torch.as_tensor(inputs)" if hasattr(inputs, "__array__") or isinstance(inputs, (int, float)) else ""
+        )
         raise TypeError(
             f"inputs of type {type(inputs).__name__}; expected a tensor (n, ...), a tuple of them for several "
             f"arguments, or a dict for keyword arguments{as_tensor}"
@@ -33,14 +37,10 @@ def require_batch(inputs: Inputs, targets: Any) -> Tensor:
     if not isinstance(targets, Tensor):
         advice = "choose the tensor in it" if isinstance(targets, (tuple, Mapping)) else "torch.as_tensor(targets)"
         raise TypeError(f"targets of type {type(targets).__name__}; expected a tensor: {advice}")
-    for name, tensor in (*(("inputs", leaf) for leaf in tree_leaves(inputs)), ("targets", targets)):
+    for name, tensor in (*(("inputs", leaf) for leaf in leaves), ("targets", targets)):
         if isinstance(tensor, Tensor) and tensor.is_inference():
             raise ValueError(
                 f"{name} made in torch.inference_mode, of which autograd saves nothing; expected ordinary tensors: "
                 f"make them under torch.no_grad(), or call {name}.clone() outside of inference mode"
             )
     return targets
-
-
-def _is_number(given: object) -> bool:
-    return isinstance(given, (int, float))

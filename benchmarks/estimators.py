@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from results import Benchmark, Check, Column, Result, Row, at_least, require_known
-from revgn_lab.data.errors import require
+from revgn_lab.data.data_error import require
 
 OURS = {True: "GaussNewtonRegressor", False: "GaussNewtonClassifier"}
 MLP = {True: "MLPRegressor", False: "MLPClassifier"}

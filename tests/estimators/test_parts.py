@@ -11,7 +11,7 @@ pytest.importorskip("sklearn")
 from revgn.estimators.arrays import put_together, take_apart
 from revgn.estimators.calibration import interval_scale
 from revgn.estimators.chunk_steps import _chunks
-from revgn.estimators.rows import chunks
+from revgn.estimators.row_chunks import chunks
 from revgn.estimators.scaling import Scaling
 
 

@@ -8,7 +8,7 @@ from torch import nn
 pytest.importorskip("sklearn")
 
 import revgn
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.estimators.posterior import variances
 from revgn.estimators.row_space import FittedNetwork, Rows, Spectrum, fit_network
 from revgn.linear import Jacobian

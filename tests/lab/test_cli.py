@@ -12,7 +12,7 @@ import yaml
 from revgn import __version__
 from revgn_lab.cli import main
 from revgn_lab.runs import folders
-from revgn_lab.runs.training_module import TrainingModule
+from revgn_lab.runs.training.training_module import TrainingModule
 from subprocesses import SUBPROCESS
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "revgn_lab.cli"]

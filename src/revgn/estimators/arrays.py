@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.estimators.row_space import FittedNetwork
 from revgn.estimators.scaling import Scaling
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.losses import CrossEntropyLoss
 from revgn.optim import GaussNewton
 from revgn.right_inverses import MoorePenrose

@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from revgn.estimators.chunk_steps import SMOOTHING, Examples, fit_chunks
 from revgn.estimators.ensemble import Ensemble, counted, mean_curve
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.estimators.scaling import Scaling
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import validation
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from revgn.estimators.parameters import require_count, require_damping, require_widths
+from revgn.estimators.arguments import require_count, require_damping, require_widths
 from revgn.estimators.scaling import Scaling
 
 Array = NDArray[Any]

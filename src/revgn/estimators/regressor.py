@@ -13,10 +13,10 @@ from sklearn.utils.validation import validate_data
 
 from revgn.estimators.calibration import interval_scale
 from revgn.estimators.ensemble import Ensemble, counted, mean_curve
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.estimators.posterior import posterior, unseen
+from revgn.estimators.row_chunks import chunks
 from revgn.estimators.row_space import FittedNetwork, Rows, fit_network
-from revgn.estimators.rows import chunks
 from revgn.estimators.scaling import Scaling
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from revgn.control.ridge import SLOWEST, STRENGTHS, gcv
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.fitting.endings import LEAST_FALL, SCORE_PATIENCE
 from revgn.linear import Jacobian
 

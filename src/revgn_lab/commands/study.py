@@ -81,7 +81,7 @@ def conduct(rows: "Sequence[Row]", folder: Path, machine: "Machine") -> int:
 
 
 def _list() -> int:
-    from revgn_lab.studies.study import SCALES, find_study
+    from revgn_lab.studies.grids import SCALES, find_study
 
     print("studies:")
     for name in shipped_studies():

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from revgn.naming import unknown_name
+from revgn_lab.data.data_error import DataError
 from revgn_lab.data.dataset import Dataset
-from revgn_lab.data.errors import DataError
-from revgn_lab.data.files import data_roots
+from revgn_lab.data.downloads import data_roots
 from revgn_lab.data.parts import Parts
 from revgn_lab.data.sources import diabetes, digits, table
 from revgn_lab.data.sources.cifar import CIFAR10

@@ -23,7 +23,7 @@ from revgn_lab.data.splits import split
 from revgn_lab.data.tabular.encoding import Encoding, plan_encoding, without_idle_columns
 from revgn_lab.data.tabular.frames import Column, Frame, pd
 from revgn_lab.data.tabular.reading import Table
-from revgn_lab.data.tabular.targets import Task, class_names, task_of
+from revgn_lab.data.tabular.tasks import Task, class_names, task_of
 
 OURS = "revgn"
 _FEWEST_ROWS = 10

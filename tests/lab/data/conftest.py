@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from revgn_lab.data import DataError
-from revgn_lab.data.files import RemoteFile
+from revgn_lab.data.downloads import RemoteFile
 from revgn_lab.data.sources.idx import IdxSource
 
 _IDX_NAMES = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from revgn_lab.data.files import RemoteFile
+from revgn_lab.data.downloads import RemoteFile
 from revgn_lab.data.sources.cifar import CIFAR10, CifarSource
 
 ROWS = 6  # images in a batch of these tests

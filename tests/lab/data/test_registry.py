@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from revgn_lab import data
-from revgn_lab.data import errors
 
 
 def test_names_are_the_promised_ones():
@@ -80,7 +79,7 @@ def test_the_environment_names_a_data_folder(idx_source, idx_folder, monkeypatch
 
 
 def test_a_missing_library_is_answered_with_the_extra_that_brings_it(message):
-    told = message(lambda: errors.require("library_that_is_nowhere.part", "to read stars"))
+    told = message(lambda: data_error.require("library_that_is_nowhere.part", "to read stars"))
     assert told.startswith("library_that_is_nowhere is needed to read stars: pip install 'revgn[experiments]'")
-    told = message(lambda: errors.require("library_that_is_nowhere", "to read stars", extra="sky"))
+    told = message(lambda: data_error.require("library_that_is_nowhere", "to read stars", extra="sky"))
     assert "pip install 'revgn[sky]'" in told

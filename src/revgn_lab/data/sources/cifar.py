@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from revgn_lab.data.errors import DataError
-from revgn_lab.data.files import RemoteFile, download, find
+from revgn_lab.data.data_error import DataError
+from revgn_lab.data.downloads import RemoteFile, download, find
 from revgn_lab.data.parts import Parts, image_parts
 
 _PIXELS = 3 * 32 * 32  # red, green and blue plane of an image

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from revgn_lab.data.errors import require
+from revgn_lab.data.data_error import require
 from revgn_lab.data.parts import Parts, regression_parts
 from revgn_lab.data.splits import split
 

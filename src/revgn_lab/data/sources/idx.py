@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from revgn_lab.data.errors import DataError
-from revgn_lab.data.files import RemoteFile, download, find
+from revgn_lab.data.data_error import DataError
+from revgn_lab.data.downloads import RemoteFile, download, find
 from revgn_lab.data.parts import Parts, image_parts
 
 _UNSIGNED_BYTE = 0x08  # the format's code for the only type that these sets use

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from revgn_lab.data.errors import DataError, require
+from revgn_lab.data.data_error import DataError, require
 from revgn_lab.data.parts import Parts, regression_parts
 from revgn_lab.data.splits import split
 from revgn_lab.data.tabular.encoding import plan_encoding

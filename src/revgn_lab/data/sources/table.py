@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from revgn.naming import unknown_name
-from revgn_lab.data.errors import DataError
+from revgn_lab.data.data_error import DataError
 from revgn_lab.data.parts import Parts, column_statistics, regression_parts
 from revgn_lab.data.splits import split
 from revgn_lab.data.tabular.encoding import plan_encoding
 from revgn_lab.data.tabular.frames import Frame, pd
 from revgn_lab.data.tabular.reading import SUFFIXES, read_table
-from revgn_lab.data.tabular.targets import Task, class_names, task_of
+from revgn_lab.data.tabular.tasks import Task, class_names, task_of
 
 __all__ = ["SUFFIXES", "Task", "read"]
 

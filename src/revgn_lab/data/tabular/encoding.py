@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from revgn_lab.data.errors import DataError
+from revgn_lab.data.data_error import DataError
 from revgn_lab.data.tabular.frames import Column, Frame, pd
 
 RAREST = 0.01

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from revgn_lab.data.errors import DataError
+from revgn_lab.data.data_error import DataError
 from revgn_lab.data.tabular.frames import Frame, pd
 from revgn_lab.data.tabular.numbers import numbers_in
 

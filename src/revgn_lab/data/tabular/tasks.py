@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from revgn_lab.data.errors import DataError
+from revgn_lab.data.data_error import DataError
 from revgn_lab.data.tabular.frames import Column, pd
 
 Task = Literal["regression", "classification"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn.diagnostics import kernel_products, outputs_shape, probe_vectors, similarity
-from revgn_lab.diagnosis.diagnosis import Diagnosis
+from revgn_lab.runs.diagnosis.diagnosis import Diagnosis
 
 
 class KernelDiagnosis(Diagnosis):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from revgn.diagnostics import joint_change
 from revgn.nn import ReversibleNetwork
-from revgn_lab.diagnosis.diagnosis import Diagnosis
-from revgn_lab.diagnosis.representations import layers_by_number
+from revgn_lab.runs.diagnosis.diagnosis import Diagnosis
+from revgn_lab.runs.diagnosis.representations import layers_by_number
 
 
 class WeightDiagnosis(Diagnosis):

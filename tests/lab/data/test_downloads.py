@@ -6,7 +6,7 @@ import pooch
 import pytest
 
 from revgn_lab import data
-from revgn_lab.data.files import SYSTEM_ROOT, RemoteFile, data_roots, download, find
+from revgn_lab.data.downloads import SYSTEM_ROOT, RemoteFile, data_roots, download, find
 
 CONTENT = bytes(range(256)) * 9000  # more than two of the pieces in which it is fetched
 

@@ -7,11 +7,11 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from torch import Tensor
 from tqdm import tqdm
 
-from revgn_lab.diagnosis.diagnosis import is_due
+from revgn_lab.runs.diagnosis.diagnosis import is_due
 from revgn_lab.runs.evaluation import evaluate
 from revgn_lab.runs.folders import CHECKPOINT
 from revgn_lab.runs.metrics_table import MetricsTable
-from revgn_lab.runs.training_module import TrainingModule
+from revgn_lab.runs.training.training_module import TrainingModule
 
 
 class Evaluation(Callback):

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from revgn_lab.diagnosis.diagnosis import Diagnosis
-from revgn_lab.diagnosis.kernel import KernelDiagnosis
-from revgn_lab.diagnosis.representations import RepresentationDiagnosis, layers_by_number
-from revgn_lab.diagnosis.targets import AlignmentDiagnosis
-from revgn_lab.diagnosis.weight_movement import WeightDiagnosis, weights_by_layer
+from revgn_lab.runs.diagnosis.diagnosis import Diagnosis
+from revgn_lab.runs.diagnosis.kernel import KernelDiagnosis
+from revgn_lab.runs.diagnosis.representations import RepresentationDiagnosis, layers_by_number
+from revgn_lab.runs.diagnosis.targets import AlignmentDiagnosis
+from revgn_lab.runs.diagnosis.weight_movement import WeightDiagnosis, weights_by_layer
 from revgn_lab.settings.config import Training
 
 # A kernel of 640 rows, 64 images of ten classes, costs as many products as 20 estimates from 32 random vectors, whose

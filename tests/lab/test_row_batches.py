@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from revgn_lab.runs.batches import batches
+from revgn_lab.runs.training.row_batches import batches
 
 
 def rows(loader, epoch):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from revgn.diagnostics import linear_cka, undisturbed
 from revgn.nn import ReversibleNetwork
-from revgn_lab.diagnosis.diagnosis import Diagnosis
 from revgn_lab.errors import ConfigError
 from revgn_lab.files import atomic_file
+from revgn_lab.runs.diagnosis.diagnosis import Diagnosis
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

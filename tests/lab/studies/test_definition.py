@@ -3,7 +3,7 @@ import yaml
 
 from revgn_lab.errors import ConfigError
 from revgn_lab.settings.shipped import shipped_studies
-from revgn_lab.studies.study import SCALES, find_study
+from revgn_lab.studies.grids import SCALES, find_study
 
 GRID = {"config": "digits", "seeds": [1], "settings": {"full batch": {}}, "optimizers": {"SGD": {"optimizer": "SGD"}}}
 

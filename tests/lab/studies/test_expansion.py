@@ -10,8 +10,8 @@ from revgn_lab.settings.parsing import parse, read_yaml
 from revgn_lab.settings.shipped import find_config, shipped_studies
 from revgn_lab.settings.words import overrides_of
 from revgn_lab.studies.expansion import expand, folder_of
+from revgn_lab.studies.grids import SCALES, find_study
 from revgn_lab.studies.rows import runs_of
-from revgn_lab.studies.study import SCALES, find_study
 
 BESIDE = ("all", "talk", "demo")  # made of the others, or for a first look
 FIGURES = [name for name in shipped_studies() if name not in BESIDE]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn.diagnostics import kernel_alignment
-from revgn_lab.diagnosis.diagnosis import Diagnosis
+from revgn_lab.runs.diagnosis.diagnosis import Diagnosis
 
 
 class AlignmentDiagnosis(Diagnosis):

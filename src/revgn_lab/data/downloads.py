@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from revgn_lab.data.errors import DataError, require
+from revgn_lab.data.data_error import DataError, require
 
 SYSTEM_ROOT = Path("/usr/share/datasets")  # where Debian's dataset-* packages put their files
 _TIMEOUT = 20.0  # seconds without an answer before the next address is tried

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from revgn_lab import data
+from revgn_lab.data import data_error
 
 
 def test_names_are_the_promised_ones():

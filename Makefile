@@ -11,7 +11,7 @@ comma  := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test nightly lint format clean
+.PHONY: help demo test nightly docs lint format clean
 
 help:  ## this list
 	@awk -F ':.*##[ \t]*' '/^[a-z-]+:.*##/ { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,11 @@ test: $(STAMPS)/dev  ## install and run the tests
 nightly: $(STAMPS)/dev  ## install and run the tests that take long
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --timeout 600 --benchmark-disable -m nightly $(ARGS)
 
+# As strict as sphinx can be: unknown names and warnings are errors, all examples are run, and every link is followed.
+docs: $(STAMPS)/docs  ## install and build the documentation; its first page is docs/_build/html/index.html
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(PY) -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
+	$(PY) docs/check_links.py docs/_build/html
+
 lint: $(STAMPS)/dev  ## style, types, import layers, spelling
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
@@ -40,6 +45,7 @@ format: $(STAMPS)/dev  ## rewrite the code in the project's style
 	$(PY) -m ruff format
 
 clean:  ## remove .venv, caches and build output; runs/ stays
+	rm -rf docs/_build docs/_generated docs/gallery docs/api/generated docs/sg_execution_times.rst
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -72,3 +78,6 @@ $(STAMPS)/study: $(STAMPS)/torch $(INPUTS)
 $(STAMPS)/dev: $(STAMPS)/torch $(INPUTS)
 	$(call install,-e '.[study$(comma)data$(comma)bench$(comma)sklearn$(comma)dev]')
 	@touch $(STAMPS)/study
+
+$(STAMPS)/docs: $(STAMPS)/torch $(INPUTS)
+	$(call install,-e '.[docs]')

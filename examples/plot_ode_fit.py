@@ -21,7 +21,7 @@ import revgn
 NAMES = ["a", "b", "c", "d", "x(0)", "y(0)"]
 TRUE = torch.tensor([1.0, 0.1, 1.5, 0.075, 10.0, 5.0], dtype=torch.float64)
 NOISE = 0.05
-SUBSTEPS = 2  # Runge-Kutta steps from one observation to the next
+SUBSTEPS = 1  # Runge-Kutta steps from one observation to the next; the counts are made with the same
 
 
 class LotkaVolterra(nn.Module):

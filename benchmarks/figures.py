@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from revgn_lab.report.palette import Style, styles
+from revgn_lab.report.figures.palette import Style, styles
 
 Content = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def _with_theory(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, value:
     predicted = [row[f"predicted_{value}"] for row in rows]
     scale = measured[-1] / predicted[-1]
     theory = [scale * each for each in predicted]
-    axes.plot(sizes, measured, label=label, color=look.colour, marker=look.matplotlib_marker, linestyle="none")
+    axes.plot(sizes, measured, label=label, color=look.colour, marker=look.marker, linestyle="none")
     axes.plot(sizes, theory, label=f"theory's slope, {label}", color=look.colour, linestyle="dotted")
 
 
@@ -88,7 +88,7 @@ def dense_figure(content: Content) -> Figure:
 
 
 def _line(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look: Style) -> None:
-    dash, marker = look.matplotlib_dash, look.matplotlib_marker
+    dash, marker = look.dash, look.marker
     axes.plot(x, y, label=label, color=look.colour, linestyle=dash, marker=marker, markersize=5)
 
 
@@ -158,8 +158,8 @@ def _curve(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, look:
         y,
         label=label,
         color=look.colour,
-        linestyle=look.matplotlib_dash,
-        marker=look.matplotlib_marker,
+        linestyle=look.dash,
+        marker=look.marker,
         markersize=4,
         markevery=max(1, len(x) // 10),
     )
@@ -200,7 +200,7 @@ def _course(axes: Axes, row: Mapping[str, Any], look: Style) -> None:
     means = [statistics.mean(each) for each in seeds]
     lows = [mean - min(each) for mean, each in zip(means, seeds, strict=True)]
     highs = [max(each) - mean for mean, each in zip(means, seeds, strict=True)]
-    dash, marker = look.matplotlib_dash, look.matplotlib_marker
+    dash, marker = look.dash, look.marker
     axes.errorbar(
         losses,
         means,

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import revgn
 from results import Benchmark, Check, Column, Result, Row, at_most, require_known
-from revgn_lab.data.errors import require
+from revgn_lab.data.data_error import require
 
 WIDTH, TINY_WIDTH, TINY_ROWS = 64, 8, 60
 TRAINING_PART = 0.8

@@ -38,7 +38,7 @@ class Runs:
         if not (self.home / folder).is_dir():
             write_run(self.home / folder, {**settings, "seed": seed}, frame)
         labels = {"scale": scale, "dataset": dataset, "setting": setting, "optimizer": optimizer, "seed": seed}
-        rest = {"config": "base/x", "overrides": "[]", "folder": folder, "batch": "b0"}
+        rest = {"folder": folder, "batch": "b0", "threads": 1}
         self.rows += [{"study": study, **labels, **rest} for study in studies]
         return self.home / folder
 
@@ -52,6 +52,7 @@ def write_run(folder, settings, frame, *, diverged=None):
     """A complete run; without metrics one that was only begun."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "checkpoint.ckpt").touch()
     if frame is not None:
         frame.to_csv(folder / "metrics.csv", index=False)
         results = {"final": {}, "environment": ENVIRONMENT} | ({"diverged": diverged} if diverged else {})

@@ -27,7 +27,7 @@ def modules_after(statement):
 
 def test_the_core_needs_torch_and_nothing_else():
     """What `import torch` does not load by itself, of packages that only the extras install."""
-    extras = {"lightning", "jsonargparse", "sklearn", "pandas", "matplotlib", "plotly", "tensorboard", "pyarrow"}
+    extras = {"lightning", "jsonargparse", "sklearn", "pandas", "matplotlib", "tensorboard", "pyarrow"}
     loaded = modules_after(
         "import revgn; from revgn import dense, diagnostics, linear, losses, nn, right_inverses, solvers; "
         "revgn.RevMLP, revgn.GaussNewton, revgn.Jacobian, revgn.Report"

@@ -9,6 +9,10 @@ import pytest
 BENCHMARKS = {
     "block_weights": (["--seeds", "1"], {"setting", "weights", "lr", "seeds", "loss", "accuracy", "pace", "runs"}),
     "dense": (["--rows", "8"], {"rows", "parameters", "method", "seconds", "rate", "steps", "time", "memory"}),
+    "estimators": (
+        ["diabetes", "wine", "--folds", "2"],
+        {"table", "method", "folds", "error", "se", "covered", "log_loss", "fit", "by_fold"},
+    ),
     "generalisation": (
         ["norm", "layers", "--seeds", "1"],
         {"part", "setting", "power", "steps", "loss", "accuracy", "lowest", "highest", "change", "moved", "runs"},
@@ -105,6 +109,7 @@ def test_a_picture_cannot_be_drawn_before_anything_was_measured(name, tmp_path):
         ("time_to_loss", "crossentropy", "cross-entropy"),
         ("lm", "wide300", "wide-300"),
         ("small_tables", "friedman", "friedman1"),
+        ("estimators", "friedman", "friedman1"),
         ("block_weights", "fullbatch", "full-batch"),
         ("right_inverses", "generalize", "generalise"),
         ("mini_batch", "adam", "Adam"),

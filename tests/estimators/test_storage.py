@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from revgn.estimators import GaussNewtonClassifier, GaussNewtonRegressor, load, save
 
@@ -28,9 +29,17 @@ def test_a_regressor_comes_back_with_its_error_bars(outputs, tmp_path):
 
 
 def test_what_has_no_form_in_the_file_is_refused(tmp_path):
-    model = GaussNewtonRegressor(n_estimators=1, random_state=np.random.RandomState(0))
-    with pytest.raises(TypeError, match="a RandomState cannot be stored; expected numbers, text, arrays"):
+    x = np.arange(12.0).reshape(6, 2)
+    model = GaussNewtonRegressor(n_estimators=1, max_iter=2, random_state=np.random.RandomState(0))
+    with pytest.warns(ConvergenceWarning):
+        model.fit(x, x[:, 0] ** 2)
+    with pytest.raises(TypeError, match="random_state is a RandomState, which no file of arrays and plain values"):
         save(model, tmp_path / "m.safetensors")
+
+
+def test_what_has_learnt_nothing_is_not_stored(tmp_path):
+    with pytest.raises(NotFittedError):
+        save(GaussNewtonRegressor(), tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", bytes(200)])

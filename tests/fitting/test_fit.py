@@ -187,6 +187,13 @@ def test_cross_entropy_and_sample_weights():
     assert [r["loss"] for r in fit.history] == sorted((r["loss"] for r in fit.history), reverse=True)
 
 
+def test_rows_without_weight_are_no_data_in_the_error_bars():
+    kept = torch.arange(40) < 20
+    part = revgn.fit(Curve(), inputs=X[kept], targets=Y[kept])
+    whole = revgn.fit(Curve(), inputs=X, targets=Y, sample_weight=kept.double())
+    torch.testing.assert_close(whole.standard_errors, part.standard_errors)
+
+
 def test_progress_bar(capsys):
     # Slowly: tqdm draws no more than ten times a second.
     revgn.fit(Curve(), inputs=X, targets=Y, progress=True, callbacks=[lambda report: time.sleep(0.2)])

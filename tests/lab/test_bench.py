@@ -17,6 +17,7 @@ def test_without_a_name_every_benchmark_is_listed_with_its_question(capsys):
         [
             "block_weights",
             "dense",
+            "estimators",
             "generalisation",
             "lean",
             "lm",

@@ -12,7 +12,7 @@ import yaml
 from revgn import __version__
 from revgn_lab.cli import main
 from revgn_lab.runs import folders
-from revgn_lab.runs.training_module import TrainingModule
+from revgn_lab.runs.training.training_module import TrainingModule
 from subprocesses import SUBPROCESS
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "revgn_lab.cli"]
@@ -46,7 +46,7 @@ def test_help_answers_without_importing_what_takes_long():
     ).stdout
     assert "revgn train digits --optimizer.lr 0.5" in said
     loaded = {name.partition(".")[0] for name in said.splitlines()[-1].split()}
-    assert not loaded & {"torch", "lightning", "jsonargparse", "pandas", "numpy", "plotly", "matplotlib", "yaml"}
+    assert not loaded & {"torch", "lightning", "jsonargparse", "pandas", "numpy", "jinja2", "matplotlib", "yaml"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from revgn_lab.cli import main
-from revgn_lab.report import study_page
+from revgn_lab.report import page
 from revgn_lab.studies import execution
 from revgn_lab.studies.expansion import expand
 from revgn_lab.studies.rows import read_rows, runs_of
@@ -13,7 +13,7 @@ from revgn_lab.studies.rows import read_rows, runs_of
 def nothing_is_trained(monkeypatch):
     monkeypatch.setattr(execution, "_snakemake", lambda *_, **__: 0)
     monkeypatch.setattr(execution, "_require_some_work", lambda *_: None)
-    monkeypatch.setattr(study_page, "write_report", lambda places, out: out / "index.html")
+    monkeypatch.setattr(page, "write_report", lambda places, out: out / "index.html")
 
 
 def test_the_demo_has_the_rows_of_its_study_with_the_seeds_that_are_asked_for(tmp_path, nothing_is_trained, capsys):

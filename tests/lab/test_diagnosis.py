@@ -13,10 +13,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 from networks import normal
 from revgn.diagnostics import linear_cka, ntk_similarity, weight_change
-from revgn_lab.diagnosis import KernelDiagnosis, RepresentationDiagnosis, WeightDiagnosis
 from revgn_lab.errors import ConfigError
 from revgn_lab.runs import folders
 from revgn_lab.runs.build import build_data, build_loss, build_module
+from revgn_lab.runs.diagnosis import KernelDiagnosis, RepresentationDiagnosis, WeightDiagnosis
 from revgn_lab.runs.metrics_table import COLUMNS, DIAGNOSTIC_COLUMNS, in_order
 from revgn_lab.runs.run import run
 from revgn_lab.settings.parsing import parse
@@ -118,7 +118,7 @@ def test_diagnosis_changes_nothing_about_the_training(tiny, tmp_path):
 
 def test_its_time_is_not_that_of_training(tiny, tmp_path, monkeypatch):
     now = iter(range(1000))
-    monkeypatch.setattr("revgn_lab.runs.training_module.time.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("revgn_lab.runs.training.training_module.time.perf_counter", lambda: float(next(now)))
     metrics = run(tiny(*ALL), tmp_path, progress=False).metrics
     assert metrics["seconds"].tolist() == [float(step) for step in range(13)]
 

@@ -86,9 +86,8 @@ def test_every_network_is_trained_and_diagnosed(tiny, tmp_path, words):
 
 def test_the_norm_of_a_step_is_relative_to_the_parameters(tiny, tmp_path):
     metrics = run(tiny("--model", "MLP", batch_size=None, epochs=1), tmp_path, progress=False).metrics
-    again = run(
-        tiny("--model", "MLP", "--optimizer.lr=0.25", batch_size=None, epochs=1), tmp_path / "half", progress=False
-    )
+    config = tiny("--model", "MLP", "--optimizer.lr=0.25", batch_size=None, epochs=1)
+    again = run(config, tmp_path / "half", progress=False).metrics
     assert metrics["change_norm"].iloc[-1] > 0
     assert again["change_norm"].iloc[-1] == pytest.approx(metrics["change_norm"].iloc[-1] / 2, rel=1e-3)
 

@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from revgn_lab.errors import RunError
 from revgn_lab.runs import folders
-from revgn_lab.runs.checkpoints import AtomicCheckpointIO
 from revgn_lab.runs.run import run
-from revgn_lab.runs.training_module import TrainingModule
+from revgn_lab.runs.training.checkpoints import AtomicCheckpointIO
+from revgn_lab.runs.training.training_module import TrainingModule
 from subprocesses import SUBPROCESS
 
 KILLED_CASES = {
@@ -38,7 +38,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from revgn_lab.settings.parsing import parse, read_yaml
-    from revgn_lab.runs.training_module import TrainingModule
+    from revgn_lab.runs.training.training_module import TrainingModule
     from revgn_lab.runs.run import run
 
     step = TrainingModule.training_step

@@ -5,7 +5,7 @@ import torch
 
 import revgn
 import revgn_lab.data
-from revgn_lab.data.files import SYSTEM_ROOT
+from revgn_lab.data.downloads import SYSTEM_ROOT
 
 ROWS = 1024
 

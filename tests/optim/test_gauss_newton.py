@@ -386,7 +386,7 @@ class TestRefusals:
         ({"block_weights": (0.5, math.nan, 0.5)}, ValueError, "expected 3 finite numbers"),
         ({"block_weights": (0, 0, 0)}, ValueError, "not all zero"),
         ({"right_inverse": "reverse"}, ValueError, "unknown right_inverse 'reverse'; did you mean 'reversible'?"),
-        ({"loss": torch.nn.MSELoss()}, TypeError, "loss MSELoss knows no Gauss-Newton direction; use revgn.losses"),
+        ({"loss": torch.nn.L1Loss()}, TypeError, "loss is a L1Loss; its curvature is zero: use revgn.losses.Robust"),
         ({"right_inverse": 3}, TypeError, "right_inverse is a int; expected an object of revgn.right_inverses or one"),
         (
             {"right_inverse": "moore-penrose", "block_weights": "last", "chunk_rows": 3},

@@ -18,7 +18,8 @@ def interval_scale(residuals: Array, deviations: Array, weight: Array) -> float:
     The rows' own quantile in place of their mean square: it stays what it is however heavy the tails are.
 
     Args:
-        residuals, deviations: of each row by networks that were fitted without it, (n,).
+        residuals: of each row by networks that were fitted without it, (n,).
+        deviations: the standard deviations that they have by those networks, (n,).
         weight: how often each row counts, (n,).
     """
     known = deviations > 0

@@ -10,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.losses import CrossEntropyLoss
 from revgn.optim import GaussNewton
 from revgn.right_inverses import MoorePenrose
 from revgn.solvers import Cholesky
 
 Array = NDArray[Any]
-# Chosen on splits and tables other than those that are reported, see benchmarks/estimators.py.
+# Chosen, as the estimator's defaults are, on a few random splits of wine, breast_cancer, digits and Fashion-MNIST; what
+# benchmarks/estimators.py reports are other splits of the same tables.
+# Squared error on one-hot classes with the regressor's ridge was tried too. It serves two classes (breast_cancer), but
+# of digits it gets 36 % right where these steps get 97 %: such targets have no noise by which a ridge could be chosen.
 LENGTH, MOMENTUM = 0.3, 0.9
 # The weight of the uniform distribution in the targets: cross-entropy has its minimum at infinity otherwise.
 SMOOTHING = 0.1
@@ -64,24 +67,37 @@ def fit_chunks(
         seed: of the order in which rows are taken.
     """
     module = start.module()
-    n, count = len(examples.inputs), float(examples.weight.sum())
-    # Rows of weight two are to count as rows that are there twice: K of those has more rows of the same mean diagonal.
-    relative = damping * n / count
+    n = len(examples.inputs)
     optimizer = GaussNewton(
         module,
         CrossEntropyLoss(label_smoothing=SMOOTHING),
         right_inverse=MoorePenrose(),
-        solver=Cholesky(damping=relative),
+        solver=Cholesky(damping=damping * _share(start, examples, min(n, chunk_rows))),
         momentum=MOMENTUM,
         spring=True,
     )
+    # Rows that all count alike need no weights, and a kernel without them costs half.
+    alike = bool((examples.weight == examples.weight[0]).all())
     curve: list[float] = []
     for step, rows in zip(range(steps), _chunks(n, chunk_rows, seed), strict=False):
         optimizer.param_groups[0]["lr"] = 0.5 * LENGTH * (1 + math.cos(math.pi * step / steps))
-        report = optimizer.backward(examples.inputs[rows], examples.classes[rows], examples.weight[rows])
+        weight = None if alike else examples.weight[rows]
+        report = optimizer.backward(examples.inputs[rows], examples.classes[rows], weight)
         optimizer.step()
         curve.append(report.loss)
     return Classifying(Network.of(module), tuple(curve))
+
+
+def _share(network: Network, examples: Examples, rows: int) -> float:
+    """By what a damping is to be multiplied so that rows of weight two count as rows that are there twice.
+
+    It is relative to the mean diagonal of the smaller Gram matrix, J J^T of n k rows or J^T J of P columns. Weights
+    relative to their mean leave the trace what it is, but where rows are there twice J J^T has more of them.
+    """
+    k = len(network.biases[-1])
+    columns = sum(weight.size + bias.size for weight, bias in zip(network.weights, network.biases, strict=True))
+    there = rows * k * float(examples.weight.mean())
+    return min(rows * k, columns) / min(there, columns)
 
 
 def _chunks(n: int, size: int, seed: int) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from revgn.estimators.chunk_steps import SMOOTHING, Examples, fit_chunks
 from revgn.estimators.ensemble import Ensemble, counted, mean_curve
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.estimators.scaling import Scaling
 
 Array = NDArray[Any]
@@ -27,21 +27,23 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         model = GaussNewtonClassifier().fit(X, y)
         probabilities = model.predict_proba(X_new)
 
-    Each network is fitted to the cross-entropy by damped Gauss-Newton steps in row space, on chunks of the rows: a few
+    Each network is fitted to the cross-entropy by damped Gauss-Newton steps in row space, on chunks of the rows: a
     hundred steps that solve their chunk's linear equations are all it takes. Inputs are scaled inside; numbers only, so
     encode categories first; NaN and sparse inputs are refused.
 
-    When to use it: numbers or small images, when the probabilities matter. Beyond
-    `n_estimators * max_iter * chunk_rows` rows (160,000) it refuses, for some would never be used: take
-    `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
+    When to use it: some hundred to some thousand rows of numbers or small images. Where a linear model is as good, its
+    probabilities are better. Beyond `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would
+    never be used: take `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
 
-    Cost: for each network `max_iter` steps of (c k)^3 / 3 for c rows a chunk and k classes, whatever the number of rows.
+    No `partial_fit`: the steps grow shorter towards an end that has to be known.
+
+    Cost: `max_iter` steps of (c k)^3 / 3 a network, for c rows a chunk and k classes, whatever the number of rows.
 
     Args:
         n_estimators: networks from different starts, 8 by default.
         hidden_layer_sizes: widths of the hidden layers, (64, 64) by default; tanh follows each.
         damping: lambda relative to the mean diagonal of a chunk's kernel, 0.1 by default.
-        max_iter: steps of each network, 200 by default.
+        max_iter: steps of each network, 100 by default.
         chunk_rows: the most rows of a step, 100 by default; fewer where rows times classes would exceed 2000.
         class_weight: None, "balanced", or how often each row of a class counts, by class.
         n_jobs: networks that are fitted at the same time, by joblib, each on one thread.
@@ -64,7 +66,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         n_estimators: int = 8,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         damping: float = 0.1,
-        max_iter: int = 200,
+        max_iter: int = 100,
         chunk_rows: int = 100,
         class_weight: Any = None,
         n_jobs: int | None = None,
@@ -100,10 +102,10 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         """
         self._forget()
         widths = self._check_parameters()
-        x, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        y = column_or_1d(y, warn=True)
+        checked: Any = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        y = column_or_1d(checked[1], warn=True)
         check_classification_targets(y)
-        x, y, weight = self._weighted(x, y, sample_weight)
+        x, y, weight = self._weighted(checked[0], y, sample_weight)
         classes, index = np.unique(y, return_inverse=True)
         size = self._chunk(len(x), classes)
         weight = weight * compute_class_weight(self.class_weight, classes=classes, y=y)[index]

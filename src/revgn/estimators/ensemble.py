@@ -1,4 +1,4 @@
-"""What the two estimators share: rows that count, networks fitted side by side, and an object that has learnt or not."""
+"""What the two estimators share: rows that count, fits side by side, and what makes the object fitted or not."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,13 +8,10 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import (
-    _check_sample_weight,  # pyright: ignore[reportPrivateUsage]
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils import validation
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from revgn.estimators.parameters import require_count, require_damping, require_widths
+from revgn.estimators.arguments import require_count, require_damping, require_widths
 from revgn.estimators.scaling import Scaling
 
 Array = NDArray[Any]
@@ -57,7 +54,9 @@ class Ensemble(BaseEstimator):
         Raises:
             ValueError: weights that are not (n,), not finite or negative; fewer than two rows that count.
         """
-        weight: Array = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        weight: Array = validation._check_sample_weight(  # pyright: ignore[reportPrivateUsage]  # what third parties use
+            sample_weight, x, dtype=np.float64, ensure_non_negative=True
+        )
         used = weight > 0
         if used.sum() < 2:
             raise ValueError(f"{used.sum()} rows have a sample_weight above zero; expected at least 2")
@@ -65,14 +64,18 @@ class Ensemble(BaseEstimator):
 
     def _run(self, fit: Callable[..., Any], tasks: Sequence[Mapping[str, Any]], **common: Any) -> list[Any]:
         """What `fit` returns for each task, in order, on as many processes as are asked for."""
-        threads = 1 if effective_n_jobs(self.n_jobs) > 1 else torch.get_num_threads()
-        run: Any = Parallel(n_jobs=self.n_jobs, verbose=int(self.verbose))
-        return list(run(delayed(_on_threads)(threads, fit, {**task, **common}) for task in tasks))
+        n_jobs: Any = self.n_jobs
+        processes: Any = effective_n_jobs(n_jobs)
+        threads = 1 if processes > 1 else torch.get_num_threads()
+        run: Any = Parallel(n_jobs=n_jobs, verbose=int(self.verbose))
+        # A list, not a generator: joblib then knows how many there are, and tells the time left.
+        return list(run([delayed(_on_threads)(threads, fit, {**task, **common}) for task in tasks]))
 
     def _scaled(self, x: Any) -> Array:
         """New rows as the networks take them, (m, d)."""
         check_is_fitted(self)
-        return self.input_scaling_.apply(validate_data(self, x, reset=False, dtype=np.float64))
+        checked: Any = validate_data(self, x, reset=False, dtype=np.float64)
+        return self.input_scaling_.apply(checked)
 
 
 def counted(weight: Array) -> Array:

@@ -22,7 +22,8 @@ def variances(fitted: FittedNetwork, inputs: Array, weight: Array, new: Array) -
 
     Args:
         fitted: the network.
-        inputs, weight: scaled rows of the fit, (n, d), and how often each counts, (n,).
+        inputs: scaled rows of its fit, (n, d).
+        weight: how often each counts, (n,).
         new: scaled rows, (m, d).
 
     Cost: n^2 p + n^3 / 3, and n^2 for each new row. The kernel is formed anew and not kept: n^2 numbers a network.
@@ -48,7 +49,8 @@ def posterior(
     Args:
         networks: for each of k outputs.
         rows: which each network was fitted to.
-        inputs, weight: scaled rows of the fit, (n, d), and how often each counts, (n,).
+        inputs: scaled rows of the fit, (n, d).
+        weight: how often each counts, (n,).
         new: scaled rows, (m, d).
     """
     found = [
@@ -67,7 +69,10 @@ def unseen(
     """What each network gives at each row of the fit without having seen it, and the variance, (networks, n, k) twice.
 
     Args:
-        networks, rows, inputs, weight: as of `posterior`.
+        networks: for each of k outputs.
+        rows: which each network was fitted to.
+        inputs: scaled rows of the fit, (n, d).
+        weight: how often each counts, (n,).
     """
     predicted = np.empty((len(rows), len(inputs), len(networks)))
     variance = np.empty_like(predicted)

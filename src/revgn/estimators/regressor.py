@@ -13,10 +13,10 @@ from sklearn.utils.validation import validate_data
 
 from revgn.estimators.calibration import interval_scale
 from revgn.estimators.ensemble import Ensemble, counted, mean_curve
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.estimators.posterior import posterior, unseen
+from revgn.estimators.row_chunks import chunks
 from revgn.estimators.row_space import FittedNetwork, Rows, fit_network
-from revgn.estimators.rows import chunks
 from revgn.estimators.scaling import Scaling
 
 Array = NDArray[Any]
@@ -36,15 +36,17 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
     When to use it: 50 to some thousand rows, smooth dependence on numbers, and error bars wanted. Beyond
     `n_estimators * chunk_rows` rows it refuses: use `sklearn.ensemble.HistGradientBoostingRegressor`.
 
-    Cost: 10 to 50 steps of n^3 for each network of n rows and each output, 8 n^2 bytes each; 8 networks of 800 rows take
-    about a minute on one core. Rows beyond `chunk_rows` cost nothing more: each network takes some of them.
+    No `partial_fit`: the ridge is chosen by all rows of a network together, and would have to be chosen anew.
+
+    Cost: 10 to 50 steps of 9 n^3 for each network of n rows and each output, and 24 n^2 bytes. Rows beyond `chunk_rows`
+    cost nothing more: each network takes some of them.
 
     Args:
         n_estimators: networks from different starts, 8 by default.
         hidden_layer_sizes: widths of the hidden layers, (64, 64) by default; tanh follows each.
         damping: "gcv" (the default), or the ridge's lambda itself, the same at every step.
         max_iter: the most steps of a network, 200 by default.
-        chunk_rows: the most rows of a network, 2000 by default; of more rows each network takes a part, so that all are
+        chunk_rows: the most rows of a network, 1000 by default; of more rows each network takes a part, so that all are
             used.
         n_jobs: networks that are fitted at the same time, by joblib, each on one thread.
         verbose: joblib's, prints how many networks have been fitted.
@@ -72,7 +74,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         damping: str | float = "gcv",
         max_iter: int = 200,
-        chunk_rows: int = 2000,
+        chunk_rows: int = 1000,
         n_jobs: int | None = None,
         verbose: int = 0,
         random_state: Any = None,
@@ -104,8 +106,10 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         """
         self._forget()
         widths = self._check_parameters()
-        x, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
-        x, y, weight = self._weighted(x, np.asarray(y, dtype=np.float64), sample_weight)
+        checked: Any = validate_data(
+            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        x, y, weight = self._weighted(checked[0], np.asarray(checked[1], dtype=np.float64), sample_weight)
         flat, targets = y.ndim == 1, y.reshape(len(y), -1)
         inputs, scaling = Scaling.of(x, weight), Scaling.of(targets, weight)
         scaled, wanted, weight = inputs.apply(x), scaling.apply(targets), counted(weight)
@@ -120,10 +124,6 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         fitted = self._run(fit_network, tasks, max_iter=self.max_iter, damping=self.damping)
         self._warn(fitted)
         networks = [fitted[first : first + len(rows)] for first in range(0, len(fitted), len(rows))]
-        predicted, variance = unseen(networks, rows, scaled, weight)
-        deviations = np.sqrt(variance.mean(0) + predicted.var(0))
-        residuals = wanted - predicted.mean(0)
-        scales = [interval_scale(r, s, weight) for r, s in zip(residuals.T, deviations.T, strict=True)]
         noise = scaling.scale * np.sqrt([np.mean([each.noise for each in of_output]) for of_output in networks])
         # All at once, at the end: what is interrupted before has learnt nothing.
         self.input_scaling_, self.target_scaling_ = inputs, scaling
@@ -132,7 +132,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         self.loss_curve_ = mean_curve([each.loss_curve for each in fitted])
         self.effective_parameters_ = float(np.mean([each.effective_parameters for each in fitted]))
         self.noise_ = float(noise[0]) if flat else noise
-        self.interval_scale_ = np.array(scales)
+        self.interval_scale_ = _interval_scales(wanted, weight, *unseen(networks, rows, scaled, weight))
         self.single_output_ = flat
         self.networks_ = networks
         return self
@@ -175,3 +175,10 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _interval_scales(wanted: Array, weight: Array, predicted: Array, variance: Array) -> Array:
+    """The scale of each output's intervals, (k,), by what networks that have not seen a row say of it."""
+    residuals = wanted - predicted.mean(0)
+    deviations = np.sqrt(variance.mean(0) + predicted.var(0))
+    return np.array([interval_scale(r, s, weight) for r, s in zip(residuals.T, deviations.T, strict=True)])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from revgn.control.ridge import SLOWEST, STRENGTHS, gcv
-from revgn.estimators.network import Network
+from revgn.estimators.perceptron import Network
 from revgn.fitting.endings import LEAST_FALL, SCORE_PATIENCE
 from revgn.linear import Jacobian
 
@@ -117,7 +117,7 @@ class Spectrum:
         return float(self._fitted(strength).sum())
 
     def dual(self, strength: float) -> Tensor:
-        """R (R K R + lambda I)^-1 R (y - f + J theta), (n, 1): J^T times it are the parameters of the ridge regression."""
+        """R (R K R + lambda I)^-1 R (y - f + J theta), (n, 1): J^T times it is the ridge regression's theta."""
         return self.root * (self.q @ (self.coefficients / (self.w + strength).unsqueeze(1)))
 
     def leverage(self, strength: float) -> Tensor:

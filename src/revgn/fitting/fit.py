@@ -16,11 +16,12 @@ from revgn.linear.functional import call, full_precision, pull_back
 from revgn.losses import GaussNewtonLoss
 from revgn.optim import GaussNewton, LevenbergMarquardt, Report
 from revgn.optim.residuals import Residuals
+from revgn.optim.wrappers import unwrapped
 
 
 def fit(
     model: nn.Module,
-    loss: GaussNewtonLoss | None = None,
+    loss: GaussNewtonLoss | nn.Module | None = None,
     inputs: Inputs = None,
     targets: Tensor | None = None,
     *,
@@ -46,7 +47,7 @@ def fit(
 
     Args:
         model: any module; its parameters are changed in place.
-        loss: from `revgn.losses`; None: `MSELoss()`, or what the optimizer has.
+        loss: as in `GaussNewton`; None: `MSELoss()`, or what the optimizer has.
         inputs: (n, ...), all rows at once; with `residuals` the batch.
         targets: as the loss takes them; None with `residuals`.
         residuals: residuals(model, batch), see `LevenbergMarquardt`.
@@ -65,6 +66,7 @@ def fit(
         ValueError, TypeError: as `LevenbergMarquardt`; optimizer given beside loss or residuals of another.
         FloatingPointError: the loss is not finite at the start.
     """
+    model = unwrapped(model)
     optimizer = _optimizer(model, loss, residuals, optimizer)
     if inputs is None:
         raise ValueError("no inputs; expected fit(model, loss, inputs, targets), or inputs= with residuals=")
@@ -122,7 +124,10 @@ def fit(
 
 
 def _optimizer(
-    model: nn.Module, loss: GaussNewtonLoss | None, residuals: Residuals | None, optimizer: GaussNewton | None
+    model: nn.Module,
+    loss: GaussNewtonLoss | nn.Module | None,
+    residuals: Residuals | None,
+    optimizer: GaussNewton | None,
 ) -> GaussNewton:
     if optimizer is None:
         return LevenbergMarquardt(model, loss, residuals=residuals)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn.linear import Inputs, Jacobian, Weighted, Whole, WholeJacobian
+from revgn.losses.checks import without_zero_weights
 from revgn.optim import GaussNewton, Report
 
 
@@ -102,6 +103,9 @@ def uncertainty(
         MemoryError: J does not fit.
     """
     ridge = 0.0 if report is None or report.ridge is None else report.ridge
+    if targets is not None:  # rows that do not count are no data: the degrees of freedom leave them out
+        own_weight = optimizer.loss.own_weight(targets)
+        inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight, own_weight)
     function, inputs = optimizer.called(inputs)
     parameters = list(optimizer.trainable().values())
     jacobian = (WholeJacobian if isinstance(inputs, Whole) else Jacobian)(function, inputs, parameters)

@@ -68,7 +68,10 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
     else:
         outputs = model(inputs)
     if not isinstance(outputs, Tensor):
-        raise TypeError(f"the model's outputs are a {type(outputs).__name__}; expected one tensor (n, d_out)")
+        raise TypeError(
+            f"the model's outputs are a {type(outputs).__name__}; expected one tensor (n, d_out): wrap the model in a "
+            "module whose forward returns the tensor to train on, or use LevenbergMarquardt(model, residuals=...)"
+        )
     rows = (len(outputs) if outputs.ndim else 0) if isinstance(inputs, Whole) else count_rows(inputs)
     if outputs.ndim != 2 or len(outputs) != rows:
         raise ValueError(
@@ -80,13 +83,23 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
     return outputs
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Whether `torch.compile(module)` has made it, or `module.compile()` was called."""
+    # The class of the former lives in a module that takes seconds to import.
+    return "_orig_mod" in module._modules or module._compiled_call_impl is not None  # pyright: ignore[reportPrivateUsage]
+
+
 @contextmanager
 def plain_kernels(model: nn.Module) -> Generator[None]:
     """Kernels that autograd can differentiate twice, forwards and batched, in place of fused ones that it cannot."""
     # Sought only where torch.nn's recurrent modules are: without mkldnn convolutions are several times slower.
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     fast_path = torch.backends.mha.get_fastpath_enabled()
+    # Compiled anew at each linearisation, a part would take seconds a time; and its kernels know no forward mode.
+    compiled = any(is_compiled(module) for module in model.modules())
     with ExitStack() as stack:
+        if compiled:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -204,13 +217,14 @@ def requiring_grad(parameters: Iterable[nn.Parameter]) -> Generator[None]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Generator[None]:
-    """Without autograd, autocast, TF32 or bfloat16 products inside, whatever the training loop around it chose."""
+    """Without autograd, inference mode, autocast, TF32 or bfloat16 products, whatever the loop around it chose."""
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # pyright: ignore[reportAttributeAccessIssue]
     chosen = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
             backend.fp32_precision = "ieee"
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        # Inference mode left as well: within it no derivative can be taken, and J would be zero.
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
             yield
     finally:
         for backend, precision in zip(backends, chosen, strict=True):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from revgn.losses.checks import require_rows, require_sample_weight
+from revgn.losses.checks import require_row_that_counts, require_rows, require_sample_weight
 from revgn.losses.spectrum import positive_part, positive_root, pseudo_solve
 
 
@@ -25,6 +25,13 @@ class GaussNewtonLoss(nn.Module):
 
     def check_targets(self, outputs: Tensor, targets: Tensor) -> None:
         """Raise ValueError or TypeError for targets that the loss does not take; by default it takes any n rows."""
+
+    def own_weight(self, targets: Tensor) -> Tensor | None:
+        """What each row counts by the loss itself, (n,), none negative, as class weights do; None: all alike.
+
+        It multiplies `sample_weight`; rows of weight 0 are left out of a step. Targets may not be checked yet.
+        """
+        return None
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of every row, (n,), by torch operations that can be differentiated. Every subclass implements it."""
@@ -68,24 +75,27 @@ class GaussNewtonLoss(nn.Module):
     def root(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor | None:
         """R with R^T R = w_i H_i in every row, (n, k, d_out); None if that is the identity in all rows.
 
-        The weights w_i count relative to their mean, so their scale does not matter. By default k is the largest
-        numerical rank of the rows' matrices, and 1 at least: directions in which all of them are zero are left out.
+        The weights w_i, those of `row_weight`, count relative to their mean, so their scale does not matter. By
+        default k is the largest numerical rank of the rows' matrices, and 1 at least: directions in which all of them
+        are zero are left out.
         """
-        curvature = self.curvature(outputs, targets)
+        curvature, weights = self.curvature(outputs, targets), self.row_weight(outputs, targets, sample_weight)
         if curvature is None:
-            return None if sample_weight is None else weighed(identities(outputs), sample_weight)
-        if sample_weight is not None:
+            return None if weights is None else weighed(identities(outputs), weights)
+        if weights is not None:
             # Weighed before the root is taken: the rank of a row without weight does not count.
-            curvature = relative(sample_weight).view(-1, 1, 1) * curvature
+            curvature = relative(weights).view(-1, 1, 1) * curvature
         return positive_root(curvature)
 
     def forward(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The checked loss, a scalar: sum_i w_i value_i / sum_i w_i, the mean over the rows without weights.
 
+        The w are those of `row_weight`: `sample_weight` times what the loss itself says that rows count.
+
         Args:
             outputs: (n, d_out).
             targets: as the loss takes them.
-            sample_weight: w, (n,), of the outputs' dtype. The default None weighs all rows alike.
+            sample_weight: (n,), of the outputs' dtype. The default None weighs all rows alike.
 
         Raises:
             ValueError, TypeError: as `check` and `mean`.
@@ -99,6 +109,15 @@ class GaussNewtonLoss(nn.Module):
         if sample_weight is not None:
             require_sample_weight(outputs, sample_weight)
         self.check_targets(outputs, targets)
+        if self.own_weight(targets) is not None:
+            require_row_that_counts(self.row_weight(outputs, targets, sample_weight))
+
+    def row_weight(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+        """What each row counts, (n,) of the outputs' dtype: `own_weight` times `sample_weight`; None: all alike."""
+        own = self.own_weight(targets)
+        if own is None:
+            return sample_weight
+        return own.to(outputs.dtype) if sample_weight is None else own.to(outputs.dtype) * sample_weight
 
     def mean(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss as `forward` gives it, of arguments that `check` has seen.
@@ -113,7 +132,8 @@ class GaussNewtonLoss(nn.Module):
                 f"{type(self).__name__}.value gave shape {tuple(value.shape)}; expected one value a row, "
                 f"({len(outputs)},): sum over the outputs, and leave the mean over rows to this class"
             )
-        return value.mean() if sample_weight is None else (relative(sample_weight) * value).mean()
+        weights = self.row_weight(outputs, targets, sample_weight)
+        return value.mean() if weights is None else (relative(weights) * value).mean()
 
 
 def relative(sample_weight: Tensor) -> Tensor:

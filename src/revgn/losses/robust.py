@@ -101,6 +101,9 @@ class Robust(GaussNewtonLoss):
                 "for a squared residual, which is never negative: use another base, such as MSELoss()"
             )
 
+    def own_weight(self, targets: Tensor) -> Tensor | None:
+        return self.base.own_weight(targets)
+
     def _rho(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The values rho(s), (n,), and rho'(s), (n, 1)."""
         rho, slope = RHOS[self.rho](2 / self.scale**2 * self.base.value(outputs, targets))

@@ -9,18 +9,23 @@ from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
 from revgn.linear import Inputs, LinearMap
-from revgn.linear.functional import count_rows, full_precision
-from revgn.losses import GaussNewtonLoss
+from revgn.linear.functional import full_precision
+from revgn.losses import GaussNewtonLoss, from_torch
 from revgn.losses.checks import without_zero_weights
+from revgn.optim.batches import require_batch
 from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
+from revgn.optim.parameters import require_parameters
+from revgn.optim.sgd_step import NO_SCALER, apply_change
+from revgn.optim.solver_memory import restore_memory
 from revgn.optim.spring import carried, require_momentum
 from revgn.optim.step_report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
+from revgn.optim.wrappers import unwrapped
 from revgn.right_inverses import Change, MoorePenrose, Reversible, RightInverse, find_right_inverse
 from revgn.solvers import Eigh, Factor, Solver
-from revgn.solvers.solver import EXACT, State
+from revgn.solvers.solver import State
 
 
 class GaussNewton(torch.optim.SGD):
@@ -45,8 +50,10 @@ class GaussNewton(torch.optim.SGD):
     `right_inverse="adjoint", solver=revgn.solvers.RunningCurvature()` or `momentum=0.9, spring=True` remember.
 
     Args:
-        model: any module whose rows do not depend on each other, with outputs (n, d_out).
-        loss: from `revgn.losses`, or a `GaussNewtonLoss` of your own.
+        model: any module whose rows do not depend on each other, with outputs (n, d_out); what `torch.compile` and
+            data parallelism have put around it is taken off.
+        loss: from `revgn.losses`, a `GaussNewtonLoss` of your own, or one of `torch.nn` that is the same up to a
+            factor: see `revgn.losses.from_torch`.
         lr: 1 is the full Newton step.
         right_inverse: "reversible", "adjoint", "moore-penrose", or an object of `revgn.right_inverses`; None:
             "reversible" for a `ReversibleNetwork`, "moore-penrose" for any other module.
@@ -61,7 +68,7 @@ class GaussNewton(torch.optim.SGD):
             earlier mini-batches have asked for where this one says nothing. Costs a JVP.
 
     Raises:
-        TypeError: the model is no module, or not reversible where that is asked; the loss has no `direction`.
+        TypeError: the model is no module, or not reversible where that is asked; the loss is none of these.
         ValueError: an option out of range; parameters that are not float32 or float64; parameters that the right
             inverse cannot change.
 
@@ -71,13 +78,13 @@ class GaussNewton(torch.optim.SGD):
 
     # What copies and pickles carry beside torch's own.
     _OWN: ClassVar[tuple[str, ...]] = (
-        "model", "loss", "right_inverse", "solver", "control", "geodesic", "spring", "_warned",
+        "model", "loss", "right_inverse", "solver", "control", "geodesic", "spring", "_seen",
     )  # fmt: skip
 
     def __init__(
         self,
         model: nn.Module,
-        loss: GaussNewtonLoss,
+        loss: GaussNewtonLoss | nn.Module,
         lr: float = 1.0,
         *,
         right_inverse: RightInverse | str | None = None,
@@ -95,16 +102,11 @@ class GaussNewton(torch.optim.SGD):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
-        if not isinstance(loss, GaussNewtonLoss):
-            raise TypeError(
-                f"loss {type(loss).__name__} knows no Gauss-Newton direction; use revgn.losses.MSELoss, "
-                "CrossEntropyLoss or another of revgn.losses, or a subclass of revgn.losses.GaussNewtonLoss"
-            )
+        self.model = model = unwrapped(model)
+        self.loss = from_torch(loss)
         given = {"block_weights": block_weights, "keep_features": keep_features, "chunk_rows": chunk_rows}
         defaults = vars(Reversible())
         options = {name: value for name, value in given.items() if value != defaults[name]}
-        self.model = model
-        self.loss = loss
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
         self.geodesic: bool | None = False
@@ -116,15 +118,13 @@ class GaussNewton(torch.optim.SGD):
                 raise ValueError("control Ridge needs the tangent kernel; use right_inverse='moore-penrose'")
             solver = Eigh() if solver is None else solver
         self.solver = solver
-        self._warned = False
+        self._seen: set[str] = set()  # "change" made, "warning" given; Lightning's wrapper shares it with the optimizer
         if params is None:
             params = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         super().__init__(
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
-        for name, p in self._named_parameters().items():
-            if p.dtype not in EXACT:
-                raise ValueError(f"{name} is {p.dtype}; Gauss-Newton needs float32 or float64: model.float()")
+        require_parameters(self._named_parameters())
         self.right_inverse.check(model, [p for p in self._named_parameters().values() if p.requires_grad])
 
     def backward(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> Report:
@@ -146,8 +146,7 @@ class GaussNewton(torch.optim.SGD):
                 or its rows depend on each other.
             FloatingPointError: the loss or the step is not finite. Neither parameters nor `.grad` were touched.
         """
-        change, report = self._step(inputs, targets, sample_weight)
-        own = self._written(change)
+        own, report = self._step(inputs, targets, sample_weight)
         others = [p for p in self.model.parameters() if p.requires_grad and p not in own]
         made = gradients(self.model, self.loss, others, inputs, targets, sample_weight)
         for parameter, written in (own | made).items():
@@ -178,14 +177,15 @@ class GaussNewton(torch.optim.SGD):
 
         Raises:
             ValueError, TypeError, FloatingPointError: as `backward`; then nothing was changed.
+            RuntimeError: without arguments, where gradients stand in `.grad` and `backward` has written nothing yet.
         """
         if inputs is None or callable(inputs):
-            return super().step(inputs if closure is None else closure)
+            return apply_change(self, inputs if closure is None else closure, self._seen)
         with full_precision(self.param_groups[0]["params"][0].device):
             clock = Clock()
             with clock.phase("linearize"):
                 linearization = self._linearize(inputs, targets, sample_weight)
-            trial = OptimizerTrial(linearization, self, super().step, clock, last=not self.control.damps)
+            trial = OptimizerTrial(linearization, self, clock, last=not self.control.damps)
             memory = self.param_groups[0].setdefault("control", {})
             try:
                 accepted = self.control.decide(trial, memory)
@@ -198,33 +198,36 @@ class GaussNewton(torch.optim.SGD):
 
     def direction(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> dict[str, Tensor]:
         """The change by parameter name, as `backward` would write it, without touching `.grad`."""
-        made = self._written(self._step(inputs, targets, sample_weight)[0])
+        made, _ = self._step(inputs, targets, sample_weight)
         return {name: made[p] for name, p in self._named_parameters().items()}
 
     def called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         """The module whose outputs the loss sees, and what it is called with."""
         return self.model, inputs
 
-    def _step(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None) -> tuple[Change, Report]:
+    def _step(
+        self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None
+    ) -> tuple[dict[nn.Parameter, Tensor], Report]:
         with full_precision(self.param_groups[0]["params"][0].device):
             linearization = self._linearize(inputs, targets, sample_weight)
             candidate = linearization.candidate(last=True)
             rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}
             predicted = linearization.predicted_loss(candidate, rates)
+            made = candidate.change.by_parameter
+            written = {p: made[p] if p in made else torch.zeros_like(p) for p in self._named_parameters().values()}
         self._warn_once(candidate.change)
-        return candidate.change, make_report(linearization, candidate, self.solver, predicted)
+        return written, make_report(linearization, candidate, self.solver, predicted)
 
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
-        count_rows(inputs)
-        if targets is None:
-            raise ValueError("no targets; expected step(inputs, targets)")
-        if sample_weight is not None:
-            inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight)
-        return self._linearization_of(inputs, targets, sample_weight)
+        targets = require_batch(inputs, targets)
+        kept = without_zero_weights(inputs, targets, sample_weight, self.loss.own_weight(targets))
+        return self._linearization_of(*kept)
 
     def _linearization_of(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
         function, inputs = self.called(inputs)
         parameters = self.trainable()
+        require_parameters(parameters)
+        self._seen.add("change")
         return Linearization(
             function,
             self.loss,
@@ -246,13 +249,9 @@ class GaussNewton(torch.optim.SGD):
     def _memory(self, key: nn.Parameter) -> State:
         return self.state[key].setdefault("solver", {})
 
-    def _written(self, change: Change) -> dict[nn.Parameter, Tensor]:
-        made = change.by_parameter
-        return {p: made[p] if p in made else torch.zeros_like(p) for p in self._named_parameters().values()}
-
     def _warn_once(self, change: Change) -> None:
-        if change.warning is not None and not self._warned and not self.control.damps:
-            self._warned = True
+        if change.warning is not None and "warning" not in self._seen and not self.control.damps:
+            self._seen.add("warning")
             warnings.warn(change.warning, stacklevel=4)
 
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -285,11 +284,11 @@ class GaussNewton(torch.optim.SGD):
         return super().__getstate__() | {name: vars(self)[name] for name in self._OWN}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, but what solvers remember keeps its own precision: torch would cast it to the parameters'."""
+        """As torch's, but what solvers remember keeps its own precision."""
         super().load_state_dict(state_dict)
-        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
-        ours = [p for group in self.param_groups for p in group["params"]]
-        for index, p in zip(saved, ours, strict=True):
-            memory = state_dict["state"].get(index, {}).get("solver")
-            if memory is not None:
-                self.state[p]["solver"] = {name: t.detach().clone().to(p.device) for name, t in memory.items()}
+        restore_memory(self, state_dict)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Asked by `torch.amp.GradScaler.step`, which would divide the change by the scale of a loss."""
+        raise TypeError(NO_SCALER)

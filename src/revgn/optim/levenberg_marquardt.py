@@ -38,7 +38,7 @@ class LevenbergMarquardt(GaussNewton):
 
     Args:
         model: any module.
-        loss: from `revgn.losses`; None: `MSELoss()`.
+        loss: as in `GaussNewton`; None: `MSELoss()`.
         residuals: residuals(model, batch) -> (n, k) or (n,), in place of outputs less targets: then `step(batch)` takes
             no targets, and the batch may be anything. Rows of residuals that each belong to one row of the batch (seen
             on 8 of them) are differentiated row by row; others, such as solutions of a differential equation, as a
@@ -67,7 +67,7 @@ class LevenbergMarquardt(GaussNewton):
     def __init__(
         self,
         model: nn.Module,
-        loss: GaussNewtonLoss | None = None,
+        loss: GaussNewtonLoss | nn.Module | None = None,
         *,
         residuals: Residuals | None = None,
         damping: float | Literal["gcv", "evidence"] | None = None,
@@ -100,7 +100,7 @@ class LevenbergMarquardt(GaussNewton):
         )
         self.residuals = residuals
         self.geodesic = geodesic
-        self._module = model if residuals is None else ResidualModule(model, residuals)
+        self._module = self.model if residuals is None else ResidualModule(self.model, residuals)
         self._separable: bool | None = None
 
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:

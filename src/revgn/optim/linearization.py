@@ -109,7 +109,8 @@ class Linearization:
         self._carried = carried or {}
         self._drift = self.moved_by(self._carried) if carried else torch.zeros_like(self.r)  # J times what is carried
         self.r = self.r - self._drift
-        row_root = None if sample_weight is None else relative(sample_weight).sqrt()
+        weights = loss.row_weight(self.outputs, targets, sample_weight)
+        row_root = None if weights is None else relative(weights).sqrt()
         self.equation = Equation(self.r, loss.root(self.outputs, targets, sample_weight), row_root)
 
     def loss_of(self, outputs: Tensor) -> float:

@@ -2,9 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from revgn.control import Attempt
 from revgn.linear.functional import call, plain_kernels
 from revgn.optim.clock import Clock
 from revgn.optim.linearization import Candidate, Linearization
+from revgn.optim.sgd_step import sgd_step
 
 
 class OptimizerTrial:
@@ -25,7 +25,6 @@ class OptimizerTrial:
     Args:
         linearization: the loss at the batch, of the parameters as they are.
         optimizer: whose parameters, state and `.grad` a step changes.
-        apply: the optimizer's own step, from the changes in `.grad`.
         clock: of the step, counts the phases "solve" and "try".
         last: whether all attempts have the same damping, so that the linearisation need not be kept.
     """
@@ -33,15 +32,14 @@ class OptimizerTrial:
     def __init__(
         self,
         linearization: Linearization,
-        optimizer: torch.optim.Optimizer,
-        apply: Callable[[], Any],
+        optimizer: torch.optim.SGD,
         clock: Clock,
         *,
         last: bool,
     ) -> None:
         self._linearization = linearization
         self.clock = clock
-        self._optimizer, self._apply, self._last = optimizer, apply, last
+        self._optimizer, self._last = optimizer, last
         self._parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
         self._values = [p.detach().clone() for p in self._parameters]
         self._grads = [p.grad for p in self._parameters]
@@ -170,7 +168,7 @@ class OptimizerTrial:
             moved = made.get(p)
             p.grad = torch.zeros_like(p) if moved is None else moved if length == 1.0 else length * moved
         self._away = True
-        self._apply()
+        sgd_step(self._optimizer)
 
     def _moved_by_step(self, candidate: Candidate, length: float) -> Tensor:
         """J times the displacement that the step really was, (n, d_out)."""

@@ -35,10 +35,10 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     """Predict, and write or print it."""
     if rest:
         raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn predict --help")
+    from revgn_lab.data.tabular.reading import read_table
     from revgn_lab.files import write_atomically
-    from revgn_lab.tables.model_folder import read_model
-    from revgn_lab.tables.predicting import predict
-    from revgn_lab.tables.reading import read_table
+    from revgn_lab.models.model_folder import read_model
+    from revgn_lab.models.predicting import predict
 
     model = read_model(arguments.model)
     table = read_table(arguments.table)

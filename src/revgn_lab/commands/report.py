@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn report --help")
     if not arguments.folders:
         raise ConfigError("no DIR; give the folder of a study or of a run, such as runs/digits")
-    from revgn_lab.report.collection import TABLE
-    from revgn_lab.report.study_page import write_report
+    from revgn_lab.report.page import write_report
+    from revgn_lab.studies.rows import TABLE
 
     first = arguments.folders[0]
     own = len(arguments.folders) == 1 and (first / TABLE).is_file()

@@ -69,7 +69,7 @@ def conduct(rows: "Sequence[Row]", folder: Path, machine: "Machine") -> int:
     from revgn_lab.studies.execution import execute
 
     outcomes = execute(rows, folder, machine)
-    from revgn_lab.report.study_page import write_report
+    from revgn_lab.report.page import write_report
 
     page = write_report([folder], folder)
     print(_in_short(outcomes))
@@ -81,7 +81,7 @@ def conduct(rows: "Sequence[Row]", folder: Path, machine: "Machine") -> int:
 
 
 def _list() -> int:
-    from revgn_lab.studies.study import SCALES, find_study
+    from revgn_lab.studies.grids import SCALES, find_study
 
     print("studies:")
     for name in shipped_studies():

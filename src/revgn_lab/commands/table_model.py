@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from revgn_lab.errors import ConfigError
 
 if TYPE_CHECKING:
-    from revgn_lab.tables.training import Trained
+    from revgn_lab.models.training import Trained
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".parquet", ".npz")
 _DESCRIPTION = """\
@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train on the table and say how good the model is."""
-    from revgn_lab.tables.model_folder import require_free, write_model
-    from revgn_lab.tables.reading import read_table
-    from revgn_lab.tables.training import Settings, train_table
+    from revgn_lab.data.tabular.reading import read_table
+    from revgn_lab.models.model_folder import require_free, write_model
+    from revgn_lab.models.training import Settings, train_table
 
     read = read_table(arguments.table)
     if arguments.target is None:

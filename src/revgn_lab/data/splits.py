@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from revgn_lab.data.errors import DataError
+from revgn_lab.data.data_error import DataError
 
 TEST_FRACTION = 0.2
 _SPLIT_SEED = 0  # fixed: runs with different seeds must be tested on the same rows

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from revgn_lab.report import html
-from revgn_lab.report.collection import SINGLE, Run, metrics_of
-from revgn_lab.report.drawing import Looks
-from revgn_lab.report.page import numbers, said
-from revgn_lab.report.panels import Figure
-from revgn_lab.report.settings import differing_settings, shared_settings
-from revgn_lab.report.studies import by_panel, study_figures, title_of
+from revgn_lab.report.collection import Run, metrics_of
+from revgn_lab.report.figures.panels import Figure
+from revgn_lab.report.figures.studies import by_panel, study_figures, title_of
 
-_IN_WORDS = ("full-batch", "mini-batch", SINGLE)  # studies of few panels, of which sentences can be read
+SECTIONS = ("found", "claims", "incomplete", "settings", "environment", "repeat")
+"""Anchors that a page has for itself."""
+_OVERVIEW = (("training-loss-by-step", "final-training-loss"), ("test-accuracy", "test-r2", "final-test-accuracy"))
+_MOST_PANELS = 2  # of one figure in the overview
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,35 +46,44 @@ def chapters_of(runs: Sequence[Run]) -> list[Chapter]:
     chapters: list[Chapter] = []
     for study, scale in keys:
         own = [run for run in runs if (run.labels.study, run.labels.scale) == (study, scale)]
-        chapter = _chapter(study, scale if several else "", own)
+        name = _anchor(f"{study} {scale if several else ''}", {*SECTIONS, *(chapter.name for chapter in chapters)})
+        title = f"{title_of(study)}{f', {scale}' if several and scale else ''}"
+        chapter = _chapter(name, title, own)
         chapters.append(replace(chapter, above=_above(chapter, chapters)))
     return chapters
 
 
-def chapter_section(chapter: Chapter, shared: set[str], looks: Looks) -> str:
-    """The chapter as HTML.
-
-    Args:
-        chapter: to show.
-        shared: settings that stand elsewhere, as all runs of the page have them.
-        looks: styles by optimizer.
-    """
-    parts = [html.figures(chapter.figures, looks)] if chapter.figures else []
-    if chapter.study in _IN_WORDS and len(chapter.frame):
-        parts.insert(0, said(chapter.frame))
-    if chapter.above:
-        parts.append(html.paragraphs([f"Numbers and settings of these runs are above: {', '.join(chapter.above)}."]))
-    else:
-        parts.append(_numbers_and_settings(chapter, shared))
-    return html.section(chapter.name, chapter.title, "\n".join(parts))
+def overview(chapters: Sequence[Chapter]) -> Figure | None:
+    """How training and testing went, in one figure: the first settings of the first chapter that tells."""
+    told = [main for chapter in chapters if (main := _main_figures(chapter))]
+    main = told[0] if told else next((chapter.figures[:2] for chapter in chapters if chapter.figures), [])
+    if not main:
+        return None
+    return Figure(
+        name="overview",
+        title=" and ".join([main[0].title, *(figure.title.lower() for figure in main[1:])]),
+        caption=" ".join(f"{figure.title}: {figure.caption}" for figure in main),
+        panels=tuple(panel for figure in main for panel in figure.panels[:_MOST_PANELS]),
+    )
 
 
-def _chapter(study: str, scale: str, runs: Sequence[Run]) -> Chapter:
-    name = re.sub(r"\W+", "-", f"{study} {scale}".strip().lower())
+def _main_figures(chapter: Chapter) -> list[Figure]:
+    named = {figure.name.removeprefix(f"{chapter.name}-"): figure for figure in chapter.figures}
+    return [named[found] for names in _OVERVIEW if (found := next((name for name in names if name in named), ""))]
+
+
+def _anchor(words: str, taken: set[str]) -> str:
+    """A name for anchors and files, of letters, digits and hyphens, that no other part of the page has."""
+    name = re.sub(r"\W+", "-", words.strip().lower()).strip("-") or "study"
+    others = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(other for other in others if other not in taken)
+
+
+def _chapter(name: str, title: str, runs: Sequence[Run]) -> Chapter:
+    study = runs[0].labels.study
     frame = by_panel(metrics_of(runs))
     made = study_figures(study, frame, runs) if len(frame) else []
-    figures = [replace(figure, name=f"{name}-{figure.name}") for figure in made]
-    return Chapter(name, f"{title_of(study)}{f', {scale}' if scale else ''}", study, runs, frame, figures)
+    return Chapter(name, title, study, runs, frame, [replace(each, name=f"{name}-{each.name}") for each in made])
 
 
 def _above(chapter: Chapter, earlier: Sequence[Chapter]) -> list[str]:
@@ -83,10 +91,3 @@ def _above(chapter: Chapter, earlier: Sequence[Chapter]) -> list[str]:
     own = {run.record.folder for run in chapter.runs}
     shown = {other.title: own & {run.record.folder for run in other.runs} for other in earlier if not other.above}
     return [title for title, folders in shown.items() if folders] if own == set[object]().union(*shown.values()) else []
-
-
-def _numbers_and_settings(chapter: Chapter, shared: set[str]) -> str:
-    table = f"<h3>Final numbers</h3>\n{numbers(chapter.frame)}\n" if len(chapter.frame) else ""
-    own = {name: value for name, value in shared_settings(chapter.runs).items() if name not in shared}
-    settings = f"{html.table(differing_settings(chapter.runs))}\n{html.definitions(own)}"
-    return f"{table}<details>\n<summary>Settings</summary>\n{settings}\n</details>"

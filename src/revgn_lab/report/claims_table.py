@@ -2,43 +2,52 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from revgn_lab.claims.claim import Claim
 from revgn_lab.claims.evidence import Evidence
 from revgn_lab.claims.verdicts import Judgement, Verdict
-from revgn_lab.report import html
+from revgn_lab.report.figures.studies import title_of
+from revgn_lab.report.summary import NOTHING
 
-_ICONS = {Verdict.REPRODUCED: "\N{CHECK MARK}", Verdict.NOT_REPRODUCED: "\N{BALLOT X}", Verdict.INCONCLUSIVE: "?"}
-_INTRODUCTION = (
-    "Each verdict follows from the metrics of the runs alone. Numbers are means over seeds with 95 % intervals; "
-    "reproduced is what holds on the whole interval, not reproduced what holds nowhere on it. With fewer than three "
-    "seeds, or an interval to both sides of the threshold, a claim stays inconclusive."
-)
+MOST_COLUMNS = 8
+"""Of a table; a setting with more has one of its own."""
+SIGNS = {Verdict.REPRODUCED: "\N{CHECK MARK}", Verdict.NOT_REPRODUCED: "\N{BALLOT X}", Verdict.INCONCLUSIVE: "?"}
+"""For a glance."""
+
+Place = tuple[str, str, str]
+"""Scale, data set and setting."""
 
 
-def claims_section(claims: Sequence[Claim], judgements: Sequence[Judgement]) -> str:
-    """The claims that these runs are about with their verdicts as a table, and the others by name."""
-    tested = [claim for claim in claims if any(judgement.claim is claim for judgement in judgements)]
-    if not tested:
-        return ""
-    bodies = [_body(claim, [judgement for judgement in judgements if judgement.claim is claim]) for claim in tested]
-    untested = [claim for claim in claims if claim not in tested]
-    rest = [f"Not tested by these runs: {', '.join(claim.name for claim in untested)}."] if untested else []
-    return "\n".join(
-        [
-            html.paragraphs([_counted(judgements), _INTRODUCTION]),
-            '<table class="claims">',
-            "<thead><tr><th>claim</th><th>where</th><th>optimizer</th><th>number</th><th>verdict</th></tr></thead>",
-            *bodies,
-            "</table>",
-            html.paragraphs(rest),
-        ]
-    )
+@dataclass(frozen=True)
+class Row:
+    """A claim with its verdict in each column, None where it was not tested, and what these were made of.
+
+    Optimizers about which all is the same stand together in `facts`, beside the place, the number and the verdict.
+    """
+
+    claim: Claim
+    cells: Sequence[Judgement | None]
+    facts: Sequence[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Claims beside places: a topic, the optimizers below each setting, and a row for each claim."""
+
+    title: str
+    columns: Sequence[tuple[str, Sequence[str]]]
+    rows: Sequence[Row]
+
+
+def matrices(judgements: Sequence[Judgement]) -> list[Matrix]:
+    """The claims that these runs are about: a table for each topic, or several where there are many places."""
+    topics: dict[str, list[Judgement]] = {}
+    for judgement in judgements:
+        topics.setdefault(judgement.claim.study, []).append(judgement)
+    return [_matrix(title_of(study), part) for study, all_of_it in topics.items() for part in _parts(all_of_it)]
 
 
 def claims_json(claims: Sequence[Claim], judgements: Sequence[Judgement]) -> str:
@@ -54,10 +63,16 @@ def claims_json(claims: Sequence[Claim], judgements: Sequence[Judgement]) -> str
     return json.dumps(entries, indent=2, allow_nan=False) + "\n"
 
 
+def short_number(judgement: Judgement) -> str:
+    """A number with its unit alone."""
+    value = judgement.evidence.value
+    return NOTHING if math.isnan(value) else judgement.claim.with_unit(_rounded(value))
+
+
 def number(claim: Claim, evidence: Evidence) -> str:
     """A number with its unit and its interval."""
     if math.isnan(evidence.value):
-        return html.NOTHING
+        return NOTHING
     said = claim.with_unit(_rounded(evidence.value))
     known = ""
     if math.isfinite(evidence.low):
@@ -72,38 +87,51 @@ def _rounded(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _counted(judgements: Sequence[Judgement]) -> str:
-    counts = Counter(judgement.verdict for judgement in judgements)
-    return f"Verdicts: {', '.join(f'{counts[verdict]} {verdict.value}' for verdict in Verdict)}."
+def _parts(judgements: Sequence[Judgement]) -> Iterator[list[Judgement]]:
+    """As many places together as a table has room for."""
+    part: list[Judgement] = []
+    for place in dict.fromkeys(map(_place, judgements)):
+        added = [*part, *(each for each in judgements if _place(each) == place)]
+        if part and len({(_place(each), each.optimizer) for each in added}) > MOST_COLUMNS:
+            yield part
+            added = added[len(part) :]
+        part = added
+    yield part
 
 
-def _body(claim: Claim, judgements: Sequence[Judgement]) -> str:
-    """The rows of one claim, which stands once beside all of them."""
-    about = (
-        f'<td class="claim" rowspan="{len(judgements)}"><strong>{escape(claim.claim)}</strong>\n'
-        f"<small>Source: {escape(claim.source)}.</small>\n"
-        f"<small>Decided by: {escape(claim.says)}; {escape(claim.condition)}.</small></td>"
-    )
-    rows = [f"<tr>{about if first else ''}{_cells(judgement)}</tr>" for first, judgement in _with_first(judgements)]
-    return f'<tbody id="claim-{escape(claim.name)}">\n' + "\n".join(rows) + "\n</tbody>"
+def _matrix(title: str, judgements: Sequence[Judgement]) -> Matrix:
+    places = list(dict.fromkeys(map(_place, judgements)))
+    optimizers = {
+        place: list(dict.fromkeys(each.optimizer for each in judgements if _place(each) == place)) for place in places
+    }
+    common = [parts[0] if len(set(parts)) == 1 else "" for parts in zip(*places, strict=True)]
+    labels = {
+        place: ", ".join(part for part, shared in zip(place, common, strict=True) if part and not shared) or "all runs"
+        for place in places
+    }
+    rows: list[Row] = []
+    for claim in {each.claim.name: each.claim for each in judgements}.values():
+        own = [each for each in judgements if each.claim.name == claim.name]
+        found = {(_place(each), each.optimizer): each for each in own}
+        cells = [found.get((place, name)) for place in places for name in optimizers[place]]
+        rows.append(Row(claim, cells, _facts(own)))
+    where = ", ".join(filter(None, (common[1], common[2], common[0])))
+    columns = [(labels[place] if len(places) > 1 else "", optimizers[place]) for place in places]
+    return Matrix(f"{title}{f' ({where})' if where else ''}", columns, rows)
 
 
-def _with_first(judgements: Sequence[Judgement]) -> list[tuple[bool, Judgement]]:
-    return [(index == 0, judgement) for index, judgement in enumerate(judgements)]
+def _place(judgement: Judgement) -> Place:
+    return judgement.scale, judgement.dataset, judgement.setting
 
 
-def _cells(judgement: Judgement) -> str:
-    verdict = judgement.verdict
-    where = ", ".join(text for text in (judgement.dataset, judgement.setting, judgement.scale) if text)
-    reason = "; ".join(dict.fromkeys(text for text in (judgement.reason, judgement.evidence.note) if text))
-    why = f"<small>{escape(reason)}</small>" if reason else ""
-    kind = verdict.name.lower().replace("_", "-")
-    icon = f'<span aria-hidden="true">{_ICONS[verdict]}</span>'
-    return (
-        f"<td>{escape(where)}</td><td>{escape(judgement.optimizer)}</td>"
-        f"<td>{escape(number(judgement.claim, judgement.evidence))}</td>"
-        f'<td><span class="verdict {kind}">{icon} {verdict.value}</span>{why}</td>'
-    )
+def _facts(judgements: Sequence[Judgement]) -> list[tuple[str, str, str, str]]:
+    same: dict[tuple[str, str, str], list[str]] = {}
+    for each in judgements:
+        where = ", ".join(text for text in (each.dataset, each.setting, each.scale) if text)
+        reason = "; ".join(dict.fromkeys(text for text in (each.reason, each.evidence.note) if text))
+        verdict = f"{each.verdict.value}: {reason}" if reason else each.verdict.value
+        same.setdefault((where, number(each.claim, each.evidence), verdict), []).append(each.optimizer)
+    return [(where, ", ".join(names), found, verdict) for (where, found, verdict), names in same.items()]
 
 
 def _as_dict(judgement: Judgement) -> dict[str, Any]:

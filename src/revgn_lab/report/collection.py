@@ -11,8 +11,9 @@ from revgn_lab.errors import RunError
 from revgn_lab.report.records import Record, read_record
 from revgn_lab.runs import folders
 from revgn_lab.runs.metrics_table import COLUMNS
+from revgn_lab.studies.outcomes import note_of
+from revgn_lab.studies.rows import TABLE, read_rows
 
-TABLE = "runs.tsv"
 SINGLE = "single runs"
 """What stands for the study of runs that belong to none."""
 
@@ -99,31 +100,14 @@ def _homes(place: Path) -> Iterator[Path]:
 
 
 def _study(home: Path) -> list[Run]:
-    table = _read_table(home / TABLE)
     records: dict[str, Record] = {}
     runs: list[Run] = []
-    for row in table:
-        if row["folder"] not in records:
-            note = home / "failures" / f"{Path(row['folder']).name}.txt"
-            records[row["folder"]] = read_record(home / row["folder"], note)
-        labels = Labels(**{name: row[name] for name in LABELS if name != "seed"}, seed=int(row["seed"]))
-        runs.append(Run(labels, records[row["folder"]], home))
+    for row in read_rows(home):
+        if row.folder not in records:
+            records[row.folder] = read_record(home / row.folder, note_of(home, row))
+        labels = Labels(**{name: getattr(row, name) for name in LABELS})
+        runs.append(Run(labels, records[row.folder], home))
     return runs
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise RunError(f"{path} cannot be read as a table of runs ({error}); run the study again") from error
-    missing = [name for name in (*LABELS, "folder") if name not in table]
-    if missing:
-        raise RunError(f"{path} lacks the columns {', '.join(missing)}; run the study again, which writes it")
-    rows: list[dict[str, str]] = table.to_dict("records")
-    for number, row in enumerate(rows, start=2):  # the header is line 1
-        if not row["seed"].isdigit():
-            raise RunError(f"{path}, line {number}: seed is {row['seed']!r}; expected a whole number")
-    return rows
 
 
 def _label(records: Sequence[Record]) -> list[Run]:

@@ -1,79 +1,196 @@
-"""The page of one set of runs: what they say, their figures, numbers and settings."""
+"""The page on any set of runs: what was found, verdicts, figures and numbers, and the files that go with it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from tqdm import tqdm
 
-from revgn_lab.report import html
-from revgn_lab.report.figures import figures
-from revgn_lab.report.summary import final_numbers, findings
+from revgn_lab.claims.claim import Claim, load_claims
+from revgn_lab.claims.verdicts import Judgement, judge
+from revgn_lab.errors import RunError
+from revgn_lab.files import write_atomically
+from revgn_lab.report.chapters import Chapter, chapters_of, overview
+from revgn_lab.report.claims_table import SIGNS, claims_json, matrices, short_number
+from revgn_lab.report.collection import SINGLE, Run, collect, metrics_of
+from revgn_lab.report.figures.palette import styles
+from revgn_lab.report.figures.panels import Figure
+from revgn_lab.report.figures.pen import pictures
+from revgn_lab.report.figures.studies import STUDIES, is_sweep
+from revgn_lab.report.figures.svg import Sheet
+from revgn_lab.report.glossary import glossary
+from revgn_lab.report.headlines import headlines, values_as_curves
+from revgn_lab.report.records import Record, State
+from revgn_lab.report.settings import differing_settings, environment_of, shared_settings
+from revgn_lab.report.summary import final_numbers
+from revgn_lab.runs import folders
 
-NUMBERS = (
-    "Mean over seeds (smallest to largest); for training losses the geometric mean, for defects the worst. Training "
-    "loss is the mean over the last epoch, each taken before its step."
-)
-
-
-@dataclass(frozen=True)
-class About:
-    """What a page says beside its data.
-
-    Attributes:
-        title: of the page.
-        introduction: paragraphs on what was run.
-        settings: a row for each kind of run.
-        environment: what it ran on, by name.
-        commands: how to repeat it, a line each.
-    """
-
-    title: str
-    introduction: Sequence[str]
-    settings: pd.DataFrame
-    environment: Mapping[str, str]
-    commands: Sequence[str]
+PAGE = "index.html"
+CLAIMS = "claims.json"
+PICTURES = "figures"
+DEMO = "demo"
+"""The study with a command of its own."""
 
 
-def page(frame: pd.DataFrame, about: About) -> str:
-    """The page as HTML. It loads nothing: plotly's code is inside, and fonts are the reader's own.
+def write_report(places: Sequence[Path], out: Path) -> Path:
+    """Write what these runs say: index.html, metrics.csv, claims.json, and each figure as PNG and PDF in figures/.
 
     Args:
-        frame: metrics, one row per step, with columns setting, optimizer and seed.
-        about: what the data do not say.
+        places: folders of studies, of runs, or of folders of these.
+        out: folder for the report; may be that of a study.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        RunError: a folder holds no runs, or what it holds is not what it should be.
+        OSError: the folder cannot be written to.
     """
-    sections = [
-        html.section("findings", "What the runs say", said(frame)),
-        html.section("figures", "Figures", html.figures(figures(frame))),
-        html.section("numbers", "Final numbers", numbers(frame)),
-        html.section("settings", "Settings", settings(about.settings)),
-        *ending(about.environment, about.commands),
+    if (out / folders.CONFIG).is_file():
+        raise RunError(
+            f"{out} is the folder of a run, which has a {folders.METRICS} of its own; name another with --out"
+        )
+    runs = collect(places)
+    metrics = metrics_of(runs)
+    claims = load_claims()
+    judgements = judge(metrics, claims)
+    chapters = chapters_of(runs)
+    main = overview(chapters)
+    looks = styles(list(dict.fromkeys(run.labels.optimizer for run in runs)))
+    write_atomically(out / folders.METRICS, metrics.to_csv(index=False))
+    write_atomically(out / CLAIMS, claims_json(claims, judgements))
+    figures = [*([main] if main else []), *(figure for chapter in chapters for figure in chapter.figures)]
+    for figure in tqdm(figures, desc="pictures", unit="figure", disable=None, dynamic_ncols=True):  # on terminals only
+        for end, content in pictures(figure, looks).items():
+            write_atomically(out / PICTURES / f"{figure.name}.{end}", content)
+    content = {
+        **_about(runs, chapters),
+        **_found(chapters, claims, judgements),
+        **_explained(chapters, judgements, main),
+        "overview": main,
+        "chapters": chapters,
+        "sheet": Sheet(looks),
+        "final_numbers": final_numbers,
+        "differing_settings": differing_settings,
+        "shared_settings": shared_settings,
+        "commands": [*_commands(runs), f"revgn report {' '.join(map(str, places))} --out {out}"],
+    }
+    write_atomically(out / PAGE, _template().render(content))
+    return out / PAGE
+
+
+def _template() -> Any:
+    """The page without its content. What it is given is escaped unless the template says otherwise."""
+    loader = PackageLoader("revgn_lab.report")
+    whole = Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=StrictUndefined)
+    return whole.get_template("page.html.j2")
+
+
+def _about(runs: Sequence[Run], chapters: Sequence[Chapter]) -> dict[str, Any]:
+    """What was run, and how it ended."""
+    return {
+        "title": chapters[0].title if len(chapters) == 1 else f"Exact Gauss-Newton in {len(chapters)} studies",
+        "introduction": _introduction(runs),
+        "incomplete": _incomplete(runs),
+        "runs": runs,
+        "environment": environment_of(runs),
+    }
+
+
+def _found(chapters: Sequence[Chapter], claims: Sequence[Claim], judgements: Sequence[Judgement]) -> dict[str, Any]:
+    """What the runs say."""
+    told = [chapter for chapter in chapters if not chapter.above]
+    frames = [values_as_curves(each.frame) if is_sweep(each.study) else each.frame for each in told]
+    return {
+        "headlines": headlines(frames, judgements),
+        "matrices": matrices(judgements),
+        "signs": SIGNS,
+        "short_number": short_number,
+        "untested": [claim.name for claim in claims if claim not in [each.claim for each in judgements]],
+    }
+
+
+def _explained(chapters: Sequence[Chapter], judgements: Sequence[Judgement], main: Figure | None) -> dict[str, Any]:
+    """What the labels of the studies mean, each where it first stands. Runs of no study have names of their own."""
+    below = {
+        each.name: [word for run in each.runs for word in (run.labels.optimizer, run.labels.setting)]
+        for each in chapters
+        if each.study in STUDIES
+    }
+    known = {word for words in below.values() for word in words}
+    first = [*main.legend, *(panel.title for panel in main.panels)] if main else []
+    tested = [word for each in judgements for word in (each.optimizer, each.setting)]
+    explained: dict[str, dict[str, str]] = {}
+    for place, words in {"found": first, "claims": tested, **below}.items():
+        before = {word for meanings in explained.values() for word in meanings}
+        explained[place] = glossary([word for word in words if word in known], before)
+    return {"glossary": explained}
+
+
+def _introduction(runs: Sequence[Run]) -> str:
+    """How many runs of what, and how they ended."""
+    records = _records(runs)
+    counts = Counter(record.state for record in records)
+    ended = ", ".join(f"{counts[state]:,} {state.value}" for state in State if counts[state])
+    data = ", ".join(dict.fromkeys(run.labels.dataset for run in runs))
+    scales = ", ".join(dict.fromkeys(run.labels.scale for run in runs if run.labels.scale))
+    at = f" at scale {scales}" if scales else ""
+    return f"{len(records):,} runs on {data}{at}: {ended}. All sentences, numbers and verdicts are computed from them."
+
+
+def _records(runs: Sequence[Run]) -> list[Record]:
+    """Each run once, whatever the number of studies that share it."""
+    return list({run.record.folder: run.record for run in runs}.values())
+
+
+def _incomplete(runs: Sequence[Run]) -> dict[str, pd.DataFrame | None]:
+    """Tables of the runs that did not end as they should, and of those that were not begun; empty if all did."""
+    rows = _described([run for run in runs if run.record.state is not State.COMPLETE])
+    if rows.empty:
+        return {}
+    waiting = rows["state"] == State.MISSING.value
+    parts = {"begun": rows.loc[~waiting], "waiting": rows.loc[waiting]}
+    return {name: part if len(part) else None for name, part in parts.items()}
+
+
+def _described(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row for each run, with all studies that share it."""
+    by_folder: dict[Path, list[Run]] = {}
+    for run in runs:
+        by_folder.setdefault(run.record.folder, []).append(run)
+    rows = [
+        {
+            "studies": ", ".join(dict.fromkeys(run.labels.study for run in same)),
+            "data": same[0].labels.dataset,
+            "setting": same[0].labels.setting,
+            "curve": same[0].labels.optimizer,
+            "seed": same[0].labels.seed,
+            "state": same[0].record.state.value,
+            "reason": same[0].record.reason,
+            "folder": folder,
+        }
+        for folder, same in by_folder.items()
     ]
-    return html.document(about.title, html.paragraphs(about.introduction), "\n".join(sections))
+    return pd.DataFrame(rows)
 
 
-def said(frame: pd.DataFrame) -> str:
-    """What the runs of each setting say, in sentences."""
-    return "\n".join(
-        f"<h3>{escape(setting)}</h3>\n{html.bullets(sentences)}" for setting, sentences in findings(frame).items()
-    )
-
-
-def numbers(frame: pd.DataFrame) -> str:
-    """The final numbers as a table."""
-    return f"{html.paragraphs([NUMBERS])}\n{html.table(final_numbers(frame))}"
-
-
-def settings(rows: pd.DataFrame) -> str:
-    """What differs between the runs as a table, what they share as a list."""
-    shared = [name for name in rows if rows[name].nunique() == 1] if len(rows) > 1 else []
-    common = {str(name): str(rows[name].iloc[0]) for name in shared}
-    return f"{html.table(rows.drop(columns=shared))}\n{html.definitions(common)}"
-
-
-def ending(environment: Mapping[str, str], commands: Sequence[str]) -> list[str]:
-    """The sections that every page ends with: what it ran on, and how to repeat it."""
+def _commands(runs: Sequence[Run]) -> list[str]:
+    """How to make these runs again."""
+    seeds: dict[tuple[str, str, str, Path], dict[int, None]] = {}
+    for run in runs:
+        if run.labels.study != SINGLE:
+            data = run.labels.dataset if run.labels.study == DEMO else ""
+            seeds.setdefault((run.labels.study, run.labels.scale, data, run.home), {})[run.labels.seed] = None
+    single = [run.record.folder for run in runs if run.labels.study == SINGLE]
     return [
-        html.section("environment", "Environment", html.definitions(environment)),
-        html.section("repeat", "How to repeat this", f"<pre>{escape(chr(10).join(commands))}</pre>"),
+        *(
+            f"revgn demo --dataset {data} --seeds {' '.join(map(str, own))} --out {home}"
+            if study == DEMO
+            else f"revgn study {study} --scale {scale} --out {home}"
+            for (study, scale, data, home), own in seeds.items()
+        ),
+        *(f"revgn train {folder / folders.CONFIG} --out {folder} --overwrite" for folder in single),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from revgn_lab.report.collection import Run
-from revgn_lab.report.html import NOTHING
+from revgn_lab.report.summary import NOTHING
 
 _PER_RUN = ("seed",)
 _DATE = "date"

@@ -1,20 +1,24 @@
-"""The numbers of a set of runs, and what they say in words; every word follows from the data."""
+"""The final numbers of a set of runs, for each run and as a table over seeds."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from revgn_lab.report.panels import recorded
-
 TARGET_LOSS = 1e-2
 """Training loss whose first passing is counted in steps and in seconds."""
 
-_NONE = "\N{EN DASH}"
+NOTHING = "\N{EN DASH}"
+"""What stands for a missing value."""
 _RUN = ["setting", "optimizer", "seed"]
 _ON_TEST_ROWS = ("test_loss", "test_accuracy", "test_r2")
+
+
+def recorded(frame: pd.DataFrame, column: str) -> pd.Series:
+    """A column as numbers; NaN throughout where these runs did not record it."""
+    return frame[column].astype(float) if column in frame else pd.Series(np.nan, index=frame.index)
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
@@ -58,101 +62,10 @@ def _last(values: pd.Series) -> float:
     return float(values.to_numpy()[-1]) if len(values) else math.nan
 
 
-def findings(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """For each setting, a few sentences that say what its runs did."""
-    summary = summarize(frame)
-    makers: Sequence[Callable[[pd.DataFrame], str]] = (
-        _speed,
-        _spread,
-        _generalisation,
-        _changes,
-        _exactness,
-        _failures,
-    )
-    return {
-        str(setting): [sentence for make in makers if (sentence := make(runs))]
-        for setting, runs in summary.groupby("setting", sort=False)
-    }
-
-
 def geometric_mean(values: pd.Series) -> float:
     """Exp of the mean logarithm, over the values above 0; 0 if none is."""
     positive = values[values > 0]
     return float(np.exp(np.log(positive).mean())) if len(positive) else 0.0
-
-
-def _speed(runs: pd.DataFrame) -> str:
-    return f"Training loss {TARGET_LOSS:g}: {_each(runs, _reached)}."
-
-
-def _reached(runs: pd.DataFrame) -> str:
-    there = runs.dropna(subset="target_steps")
-    if there.empty:
-        return f"did not reach it in {runs['steps'].max():,.0f} steps and ended at {_loss(runs['loss'])}"
-    some = "" if len(there) == len(runs) else f" in {len(there)} of {len(runs)} runs"
-    return (
-        f"reached it{some} after {there['target_steps'].mean():,.0f} steps ({there['target_seconds'].mean():.2g} s) "
-        f"and ended at {_loss(runs['loss'])}"
-    )
-
-
-def _spread(runs: pd.DataFrame) -> str:
-    if runs["seed"].nunique() < 2:
-        return ""
-    return f"Largest over smallest final training loss of {runs['seed'].nunique()} seeds: {_each(runs, _ratio)}."
-
-
-def _ratio(runs: pd.DataFrame) -> str:
-    losses = runs["loss"].dropna()
-    if losses.empty or losses.min() <= 0:
-        return "none (a loss is 0 or not finite)"
-    return f"{losses.max() / losses.min():.3g}"
-
-
-def _generalisation(runs: pd.DataFrame) -> str:
-    known = runs.dropna(subset="test_accuracy")
-    return "" if known.empty else f"Final test accuracy: {_each(known, _accuracy)}."
-
-
-def _accuracy(runs: pd.DataFrame) -> str:
-    return f"{runs['test_accuracy'].mean():.1f} %"
-
-
-def _changes(runs: pd.DataFrame) -> str:
-    known = runs.dropna(subset="loss_change")
-    return "" if known.empty else f"A step changed the loss on its own rows by (median): {_each(known, _change)}."
-
-
-def _change(runs: pd.DataFrame) -> str:
-    return f"{runs['loss_change'].mean():+.1f} %"
-
-
-def _exactness(runs: pd.DataFrame) -> str:
-    known = runs.dropna(subset="exact")
-    return "" if known.empty else f"Steps that were exact, and the worst defect: {_each(known, _exact)}."
-
-
-def _exact(runs: pd.DataFrame) -> str:
-    share = float(np.average(runs["exact"], weights=runs["steps"]))
-    return f"{share:.3g} % of {runs['steps'].sum():,.0f}, {runs['defect'].max():.1e}"
-
-
-def _failures(runs: pd.DataFrame) -> str:
-    failed = runs[runs["loss"].isna()]
-    if failed.empty:
-        return ""
-    counts = failed.groupby("optimizer", sort=False).size()
-    return "Ended without a finite loss: " + ", ".join(f"{n} run(s) of {name}" for name, n in counts.items()) + "."
-
-
-def _each(runs: pd.DataFrame, say: Callable[[pd.DataFrame], str]) -> str:
-    """What there is to say of each optimizer, in one phrase."""
-    groups = runs.groupby("optimizer", sort=False)
-    return "; ".join(f"{name} {say(group)}" for name, group in groups)
-
-
-def _loss(losses: pd.Series) -> str:
-    return "no finite loss" if losses.isna().all() else f"{geometric_mean(losses):.1e}"
 
 
 def final_numbers(frame: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +77,7 @@ def final_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(
         [_numbers(runs) for _, panel in settings for _, runs in panel.groupby("optimizer", sort=False)]
     )
-    return table.loc[:, (table != _NONE).any()]
+    return table.loc[:, (table != NOTHING).any()]
 
 
 def _numbers(runs: pd.DataFrame) -> dict[str, Any]:
@@ -194,7 +107,7 @@ def _range(
 ) -> str:
     known = values.dropna()
     if known.empty:
-        return _NONE
+        return NOTHING
     low, mean, high = (format(value, form) for value in (known.min(), middle(known), known.max()))
     others = f", {len(values) - len(known)} {missing}" if len(known) < len(values) else ""
     return mean + others if low == high else f"{mean} ({low} to {high}{others})"

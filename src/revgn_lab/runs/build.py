@@ -15,7 +15,7 @@ from revgn import GaussNewton
 from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss, PoissonNLLLoss, Robust
 from revgn_lab.data import Dataset
 from revgn_lab.errors import ConfigError
-from revgn_lab.runs.training_module import Switch, TrainingModule
+from revgn_lab.runs.training.training_module import Switch, TrainingModule
 from revgn_lab.settings.config import Part, RunConfig
 from revgn_lab.settings.kinds import KINDS, LOSS, MODEL, OPTIMIZER, SCHEDULER, SECOND_OPTIMIZER
 

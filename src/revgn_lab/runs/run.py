@@ -16,18 +16,18 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from tqdm import tqdm
 
-from revgn_lab.diagnosis import diagnoses, write_representations
 from revgn_lab.errors import RunError
 from revgn_lab.files import write_atomically
-from revgn_lab.runs.batches import batches
 from revgn_lab.runs.build import build_data, build_loss, build_module, loss_targets, target_rows
-from revgn_lab.runs.callbacks import Evaluation, RunProgress, SaveEpochs
-from revgn_lab.runs.checkpoints import AtomicCheckpointIO, read_checkpoint
+from revgn_lab.runs.diagnosis import diagnoses, write_representations
 from revgn_lab.runs.environment import environment
 from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, RESULTS, TENSORBOARD, State, claim
-from revgn_lab.runs.interrupts import StopBetweenSteps
 from revgn_lab.runs.metrics_table import MetricsTable
-from revgn_lab.runs.result import Result, diverged, read_result
+from revgn_lab.runs.run_result import Result, diverged, read_result
+from revgn_lab.runs.training.callbacks import Evaluation, RunProgress, SaveEpochs
+from revgn_lab.runs.training.checkpoints import AtomicCheckpointIO, read_checkpoint
+from revgn_lab.runs.training.interrupts import StopBetweenSteps
+from revgn_lab.runs.training.row_batches import batches
 from revgn_lab.settings.config import RunConfig
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parent / "configs"
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -15,8 +15,8 @@ from revgn_lab.errors import ConfigError
 from revgn_lab.settings.config import RunConfig
 from revgn_lab.settings.parsing import parse, read_yaml
 from revgn_lab.settings.shipped import find_config
+from revgn_lab.studies.grids import SCALES, Grid, Overrides, Study, find_study, require_seeds
 from revgn_lab.studies.rows import Row, runs_of
-from revgn_lab.studies.study import SCALES, Grid, Overrides, Study, find_study, require_seeds
 
 
 def expand(name_or_path: str, scale: str, *, seeds: Sequence[int] | None = None) -> list[Row]:

@@ -37,7 +37,7 @@ def outcome_of(folder: Path, row: Row) -> Outcome:
     if is_complete(folder, row):
         results = json.loads((folder / row.folder / RESULTS).read_text(encoding="utf-8"))
         return Outcome(row, complete=True, diverged=results.get("diverged"))
-    note = _note(folder, row)
+    note = note_of(folder, row)
     return Outcome(row, complete=False, failed=note.read_text(encoding="utf-8") if note.is_file() else None)
 
 
@@ -48,22 +48,22 @@ def is_complete(folder: Path, row: Row) -> bool:
 
 def note_start(folder: Path, row: Row) -> None:
     """Leave word for the case that the process dies in this run; `clear_note` takes it back."""
-    write_atomically(_note(folder, row), _STARTED)
+    write_atomically(note_of(folder, row), _STARTED)
 
 
 def note_failure(folder: Path, row: Row, reason: str) -> None:
     """Write down why the run failed."""
-    write_atomically(_note(folder, row), reason)
+    write_atomically(note_of(folder, row), reason)
 
 
 def was_started(folder: Path, row: Row) -> bool:
     """Whether this study has tried the run already and not ended it."""
-    return _note(folder, row).is_file()
+    return note_of(folder, row).is_file()
 
 
 def clear_note(folder: Path, row: Row) -> None:
     """Forget what was noted of the run."""
-    _note(folder, row).unlink(missing_ok=True)
+    note_of(folder, row).unlink(missing_ok=True)
 
 
 def mark_done(folder: Path, batch: str) -> None:
@@ -78,5 +78,6 @@ def forget_unfinished(folder: Path, pending: Iterable[Row]) -> None:
         (folder / DONE / row.batch).unlink(missing_ok=True)
 
 
-def _note(folder: Path, row: Row) -> Path:
+def note_of(folder: Path, row: Row) -> Path:
+    """The file that says why the run has not ended, if it was tried."""
     return folder / _NOTES / f"{Path(row.folder).name}.txt"

@@ -60,7 +60,7 @@ def write_rows(folder: Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The table in the folder of a study; no rows where there is none.
+    """The table in the folder of a study; no rows where there is none. Columns that it need not have are passed over.
 
     Raises:
         RunError: the file is no such table.
@@ -70,9 +70,10 @@ def read_rows(folder: Path) -> list[Row]:
         return []
     try:
         header, *lines = path.read_text(encoding="utf-8").splitlines()
-        if tuple(header.split("\t")) != COLUMNS:
-            raise ValueError(f"its columns are {header.split(chr(9))}")
-        return [_row(line.split("\t")) for line in lines]
+        names = header.split("\t")
+        if missing := [name for name in COLUMNS if name not in names]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        return [_row(dict(zip(names, line.split("\t"), strict=True))) for line in lines]
     except (ValueError, TypeError) as error:
         raise RunError(
             f"{path} is not the table of a study ({error}); remove it to have it written anew, complete runs are kept"
@@ -90,7 +91,6 @@ def _words(row: Row) -> Sequence[str]:
     return words
 
 
-def _row(words: Sequence[str]) -> Row:
-    *labels, folder, batch, threads = words
-    study, scale, dataset, setting, optimizer, seed = labels
-    return Row(study, scale, dataset, setting, optimizer, int(seed), folder, batch, int(threads))
+def _row(words: dict[str, str]) -> Row:
+    numbers = {name: int(words[name]) for name in ("seed", "threads")}
+    return Row(**{name: words[name] for name in COLUMNS if name not in numbers}, **numbers)  # pyright: ignore[reportArgumentType]

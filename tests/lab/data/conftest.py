@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from revgn_lab.data import DataError
-from revgn_lab.data.files import RemoteFile
-from revgn_lab.data.idx import IdxSource
+from revgn_lab.data.downloads import RemoteFile
+from revgn_lab.data.sources.idx import IdxSource
 
 _IDX_NAMES = (
     "train-images-idx3-ubyte.gz",

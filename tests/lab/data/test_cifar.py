@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from revgn_lab.data.cifar import CIFAR10, CifarSource
-from revgn_lab.data.files import RemoteFile
+from revgn_lab.data.downloads import RemoteFile
+from revgn_lab.data.sources.cifar import CIFAR10, CifarSource
 
 ROWS = 6  # images in a batch of these tests
 BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from revgn_lab import data
-from revgn_lab.data.files import SYSTEM_ROOT
-from revgn_lab.data.idx import FASHION_MNIST, MNIST, read_idx
+from revgn_lab.data.downloads import SYSTEM_ROOT
+from revgn_lab.data.sources.idx import FASHION_MNIST, MNIST, read_idx
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 

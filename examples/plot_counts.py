@@ -42,13 +42,11 @@ start = nn.Linear(6, 1).double()
 # Two losses
 # ----------
 # The gradient and the curvature of the Poisson loss are closed forms; Levenberg-Marquardt uses them as it uses those of
-# squared error. The loss leaves out log(y!), so that it falls below zero here. `revgn.fit` judges decreases relative to
-# the loss and would take that for its end: the steps are taken one by one.
+# squared error. The loss leaves out log(y!), so that it falls below zero here.
 
 poisson, squared = copy.deepcopy(start), copy.deepcopy(start)
-optimizer = revgn.LevenbergMarquardt(poisson, revgn.losses.PoissonNLLLoss())
-reports = [optimizer.step(features(hour), counts) for _ in range(12)]
-print("loss by step: " + ", ".join(f"{report.new_loss:.5f}" for report in reports))
+fit = revgn.fit(poisson, revgn.losses.PoissonNLLLoss(), features(hour), counts)
+print(f"{fit.ending} by its {fit.reason} after {fit.steps} steps, loss {fit.loss:.5f}")
 revgn.fit(squared, revgn.losses.MSELoss(), features(hour), counts)
 
 line = torch.linspace(0, 24, 200, dtype=torch.float64).unsqueeze(1)

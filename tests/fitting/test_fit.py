@@ -30,6 +30,17 @@ class Curve(nn.Module):
 Y = 3 * torch.exp(-1.3 * X) + 0.5 + 0.05 * normal(40, 1)
 
 
+@pytest.mark.parametrize("level", [0.1, 3.0, 50.0])
+def test_a_loss_below_zero_ends_where_its_gradient_does(level):
+    """Counts, whose loss leaves out log(y!): at rates above e it is negative."""
+    counts = torch.poisson(level * torch.exp(0.5 * X.sin()), generator=torch.Generator().manual_seed(0))
+    model = nn.Linear(2, 1).double()
+    fit = revgn.fit(model, revgn.losses.PoissonNLLLoss(), torch.cat([X.sin(), X.cos()], dim=1), counts)
+    assert fit.converged
+    loss = nn.functional.poisson_nll_loss(model(torch.cat([X.sin(), X.cos()], dim=1)), counts)
+    assert max(g.abs().max() for g in torch.autograd.grad(loss, list(model.parameters()))) < 1e-6 * (1 + level)
+
+
 def test_standard_errors_are_scipys():
     fit = revgn.fit(Curve(), inputs=X, targets=Y)
     best, covariance = curve_fit(

@@ -62,11 +62,12 @@ class Judge:
             return "converged", "generalised cross-validation"
         if gradient <= self.tolerance:
             return "converged", "gradient"
-        if self._losses[-1] <= (4 * eps) ** 2 * self._losses[0] or self._losses[-1] == 0.0:
+        # Sizes of losses, as some are negative: that of counts is a likelihood without its constant.
+        if abs(self._losses[-1]) <= (4 * eps) ** 2 * abs(self._losses[0]):
             return "converged", "loss"
         # Decreases below the rounding of the loss are none.
         smallest = max(self.tolerance**2, 4 * eps)
-        promised = (report.loss - report.predicted_loss) / report.loss
+        promised = (report.loss - report.predicted_loss) / abs(report.loss)
         if not report.accepted:
             if report.status == "not finite":
                 return "not_finite", "loss"
@@ -75,10 +76,12 @@ class Judge:
         if report.attempts == 1 and step <= self.tolerance:
             return "converged", "step"
         # Not less than nothing: while a ridge takes over, the loss may rise for the sake of smaller parameters.
-        if abs(report.loss - report.new_loss) <= smallest * report.loss and abs(promised) <= smallest:
+        if abs(report.loss - report.new_loss) <= smallest * abs(report.loss) and abs(promised) <= smallest:
             return "converged", "loss"
-        if len(self._losses) > PATIENCE and self._losses[-1] > (1 - LEAST_GAIN) * self._losses[-1 - PATIENCE]:
-            return "stalled", "loss"
+        if len(self._losses) > PATIENCE:
+            before = self._losses[-1 - PATIENCE]
+            if before - self._losses[-1] < LEAST_GAIN * abs(before):
+                return "stalled", "loss"
         return None
 
     def _has_passed_its_best(self, report: Report) -> bool:

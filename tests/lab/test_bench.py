@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-import revgn
+import revgn_lab
 from revgn_lab.cli import main
 from revgn_lab.commands import bench
 from subprocesses import SUBPROCESS
@@ -53,9 +53,9 @@ def test_options_before_the_name_are_refused(capfd):
 
 
 def test_benchmarks_are_found_in_an_installed_package_and_missed_with_advice(tmp_path, monkeypatch):
-    package = tmp_path / "site-packages" / "revgn"
+    package = tmp_path / "site-packages" / "revgn_lab"
     package.mkdir(parents=True)
-    monkeypatch.setattr(revgn, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(revgn_lab, "__file__", str(package / "__init__.py"))
     with pytest.raises(ValueError, match="run this in a checkout"):
         bench.benchmarks_folder()
     (package / "benchmarks").mkdir()

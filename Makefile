@@ -8,6 +8,7 @@ STAMPS := .venv/stamps
 PIP    := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 INPUTS := pyproject.toml constraints.txt Makefile
 comma  := ,
+PAGES  := README.md $(wildcard docs/*.md docs/quickstart/*.md)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,8 +26,9 @@ demo: $(STAMPS)/study  ## install and run the main job; its page is runs/demo/in
 test: $(STAMPS)/dev  ## install and run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --timeout 300 --benchmark-disable -m 'not nightly' $(ARGS)
 
-nightly: $(STAMPS)/dev  ## install and run the tests that take long
+nightly: $(STAMPS)/dev  ## install and run the tests that take long, and the Python blocks of README and docs
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --timeout 600 --benchmark-disable -m nightly $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --timeout 300 $(PAGES)  # in one process: the blocks of a page share their names
 
 # As strict as sphinx can be: unknown names and warnings are errors, all examples are run, and every link is followed.
 docs: $(STAMPS)/docs  ## install and build the documentation; its first page is docs/_build/html/index.html

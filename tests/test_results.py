@@ -47,9 +47,25 @@ def test_verdicts_follow_from_the_metrics(claims, judgements):
 
 
 def test_readme_has_every_verdict(judgements):
-    said = (RESULTS / "README.md").read_text("utf-8")
-    rows = [line.split(" | ") for line in said.splitlines() if re.match(r"\|.*(reproduced|inconclusive)", line)]
-    expected = [
+    assert rows_of(RESULTS / "README.md") == expected_rows(judgements)
+
+
+def test_the_study_of_right_inverses_says_what_its_metrics_do(claims):
+    folder = RESULTS / "right-inverse"
+    found = judge(pd.read_csv(folder / "metrics.csv.xz", low_memory=False), claims)
+    assert rounded(claims_json(claims, found)) == rounded((folder / "claims.json").read_text("utf-8"))
+    assert rows_of(folder / "README.md") == expected_rows(found)
+
+
+def rows_of(page):
+    """The rows of a page's table of verdicts."""
+    said = page.read_text("utf-8")
+    return [line.split(" | ") for line in said.splitlines() if re.match(r"\|.*(reproduced|inconclusive)", line)]
+
+
+def expected_rows(judgements):
+    """What they have to be."""
+    return [
         [
             f"| {each.claim.claim}",
             ", ".join(filter(None, (each.dataset, each.setting))),
@@ -59,10 +75,10 @@ def test_readme_has_every_verdict(judgements):
         ]
         for each in judgements
     ]
-    assert rows == expected
 
 
-def test_the_page_is_whole_and_speaks_of_no_machine():
-    page = (CPU / "index.html").read_text("utf-8")
+@pytest.mark.parametrize("name", ["cpu", "right-inverse"])
+def test_the_page_is_whole_and_speaks_of_no_machine(name):
+    page = (RESULTS / name / "index.html").read_text("utf-8")
     assert page.rstrip().endswith("</html>")
     assert not re.search(r"/(home|root|tmp|work)/", page)

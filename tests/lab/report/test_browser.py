@@ -9,6 +9,8 @@ from revgn_lab.report import page as report_page
 from revgn_lab.report.page import write_report
 from study_folders import Runs, diagnosed, every_study, metrics_of_run, settings_of, write_run
 
+pytestmark = pytest.mark.nightly
+
 NAMES = ("_base", "$\\frac$", "<i>GN</i>", "007")
 SETTING = "{set}_1 $ #:"
 MOST_BYTES = 3e6

@@ -125,6 +125,11 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         self.networks_ = [each.network for each in fitted]
         return self
 
+    @property
+    def most_rows(self) -> int:
+        """The most rows that `fit` takes: of more, some would never be used."""
+        return self.n_estimators * self.max_iter * self.chunk_rows
+
     def predict(self, X: Any) -> Array:
         """The most probable class of each row, (m,)."""
         probabilities = self.predict_proba(X)
@@ -161,10 +166,9 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
                 f"y holds {k} classes, more than {MOST // 5}: use sklearn.ensemble.HistGradientBoostingClassifier, or "
                 "GaussNewtonRegressor if y is a number and no class"
             )
-        most = self.n_estimators * self.max_iter * self.chunk_rows
-        if n > most:
+        if n > self.most_rows:
             raise ValueError(
-                f"{n} rows, more than the {most} that n_estimators * max_iter * chunk_rows can use: use "
+                f"{n} rows, more than the {self.most_rows} that n_estimators * max_iter * chunk_rows can use: use "
                 "sklearn.ensemble.HistGradientBoostingClassifier for so many, or raise max_iter"
             )
         return min(self.chunk_rows, MOST // k)

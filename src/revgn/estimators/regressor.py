@@ -137,6 +137,11 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
         self.networks_ = networks
         return self
 
+    @property
+    def most_rows(self) -> int:
+        """The most rows that `fit` takes: each network as many as it may have, no row left out."""
+        return self.n_estimators * self.chunk_rows
+
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """The mean of the networks' outputs, and if asked the standard deviation of a new observation.
 

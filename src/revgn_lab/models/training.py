@@ -87,7 +87,7 @@ def train_table(table: Table, settings: Settings, *, progress: bool = True) -> T
     encoding = plan_encoding(inputs.iloc[train], source=str(table.path))
     notes += encoding.notes
     x = encoding.inputs(inputs, source=str(table.path))
-    estimator = _estimator(task, settings, len(train), progress=progress)
+    estimator = _estimator(task, settings, progress=progress)
     _require_room(table, estimator, len(train))
     models = {OURS: estimator, **_baselines(task)}
     scores = {name: _score(model, task, x, targets, train, test) for name, model in models.items()}
@@ -141,18 +141,18 @@ def _split(table: Table, targets: NDArray[Any], task: Task) -> tuple[NDArray[Any
     return train.numpy(), test.numpy()
 
 
-def _estimator(task: Task, settings: Settings, rows: int, *, progress: bool) -> Any:
+def _estimator(task: Task, settings: Settings, *, progress: bool) -> Any:
     kind = GaussNewtonClassifier if task == "classification" else GaussNewtonRegressor
     chosen = {} if settings.networks is None else {"n_estimators": settings.networks}
     return kind(random_state=settings.seed, n_jobs=settings.jobs, verbose=10 if progress else 0, **chosen)
 
 
 def _require_room(table: Table, estimator: Any, rows: int) -> None:
-    most = estimator.n_estimators * estimator.chunk_rows
+    most, networks = estimator.most_rows, estimator.n_estimators
     if rows > most:
         raise DataError(
-            f"{table.path}: {rows:,} rows for training, more than the {most:,} that {estimator.n_estimators} networks "
-            f"take; give --rows {most}, or use scikit-learn's HistGradientBoosting"
+            f"{table.path}: {rows:,} rows for training, more than the {most:,} that {networks} networks take; "
+            f"give --rows {most}, or use scikit-learn's HistGradientBoosting"
         )
 
 

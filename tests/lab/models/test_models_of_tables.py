@@ -124,6 +124,15 @@ def test_a_million_rows_are_answered_in_one_line(tmp_path, capsys):
     assert said.count("\n") == 2  # after what is about to be done
 
 
+def test_a_table_of_classes_may_have_as_many_rows_as_the_classifier_takes(tmp_path):
+    """A network takes other rows in every step: many more than a network of the regressor."""
+    x = np.random.default_rng(0).normal(size=(1500, 2))
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x.sum(1) > 0}).to_csv(tmp_path / "t.csv", index=False)
+    words = ["train", str(tmp_path / "t.csv"), "--target", "y", "--networks", "1", "--quiet"]
+    assert main([*words, "--out", str(tmp_path / "m")]) == 0
+    assert yaml.safe_load((tmp_path / "m" / "config.yaml").read_text())["training_rows"] == 1200
+
+
 def test_a_damaged_model_is_named(models, tmp_path, capsys):
     for name in FILES:
         (tmp_path / name).write_bytes((models / "quantity" / name).read_bytes())

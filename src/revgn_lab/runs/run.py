@@ -1,6 +1,5 @@
 """One run: from a configuration to a folder with its metrics, its checkpoint and its results."""
 
-import json
 import logging
 import math
 import threading
@@ -17,13 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from revgn_lab.errors import RunError
-from revgn_lab.files import write_atomically
 from revgn_lab.runs.build import build_data, build_loss, build_module, loss_targets, target_rows
 from revgn_lab.runs.diagnosis import diagnoses, write_representations
-from revgn_lab.runs.environment import environment
-from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, RESULTS, TENSORBOARD, State, claim
+from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, TENSORBOARD, State, claim
 from revgn_lab.runs.metrics_table import MetricsTable
-from revgn_lab.runs.run_result import Result, diverged, read_result
+from revgn_lab.runs.run_result import Result, diverged, read_result, write_results
 from revgn_lab.runs.training.callbacks import Evaluation, RunProgress, SaveEpochs
 from revgn_lab.runs.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from revgn_lab.runs.training.interrupts import StopBetweenSteps
@@ -112,7 +109,7 @@ def run(
         write_representations(folder / REPRESENTATIONS, module.model, probe)
     last = {name: value if math.isfinite(value) else None for name, value in table.rows[module.steps].items()}
     final = {**last, "steps": module.steps, "rows": len(dataset.inputs)}
-    write_atomically(folder / RESULTS, json.dumps({"final": final, "environment": environment()}, indent=2) + "\n")
+    write_results(folder, final)
     return Result(table.frame())
 
 

@@ -1,6 +1,7 @@
 """What a run comes to."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,17 @@ def read_result(folder: Path) -> Result:
     return Result(pd.read_csv(folder / METRICS), results.get("diverged"))
 
 
+def write_results(folder: Path, final: Mapping[str, Any], **others: str) -> None:
+    """Say that the run is complete, with its last metrics and what it ran on."""
+    results = {"final": final, **others, "environment": environment()}
+    write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")
+
+
 def diverged(folder: Path, reason: str) -> Result:
     """Complete the folder of a run that diverged: its metrics end with an empty step, its results tell why."""
     metrics = _with_empty_step(folder / METRICS)
     write_atomically(folder / METRICS, metrics.to_csv(index=False))
-    final = {"steps": int(metrics["step"].iloc[-1]) - 1}
-    results = {"final": final, "diverged": reason, "environment": environment()}
-    write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")
+    write_results(folder, {"steps": int(metrics["step"].iloc[-1]) - 1}, diverged=reason)
     return Result(metrics, reason)
 
 

@@ -31,8 +31,8 @@ def expand(name_or_path: str, scale: str, *, seeds: Sequence[int] | None = None)
         raise ConfigError(unknown_name("scale", scale, SCALES))
     study = find_study(name_or_path)
     if seeds is not None:
-        require_seeds("seeds", list(seeds))
-        grids = {name: tuple(replace(grid, seeds=tuple(seeds)) for grid in each) for name, each in study.scales.items()}
+        own = require_seeds("seeds", list(seeds))
+        grids = {name: tuple(replace(grid, seeds=own) for grid in each) for name, each in study.scales.items()}
         study = replace(study, scales=grids)
     cells = list(_cells(study, scale, (study.name,)))
     if not cells:
@@ -81,15 +81,15 @@ def _require_settings(study: Study, known: Collection[str]) -> None:
 def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
     for setting, by_setting in grid.settings.items():
         for optimizer, by_optimizer in grid.optimizers.items():
+            where = f"study {study} at scale {scale}, {setting}, {optimizer}"
+            merged = _merged(where, grid.overrides, by_optimizer, by_setting)
+            try:
+                resolved = _resolve(grid.config, json.dumps(merged, sort_keys=True))
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from error
             for seed in grid.seeds:
-                where = f"study {study} at scale {scale}, {setting}, {optimizer}"
-                merged = _merged(where, grid.overrides, by_optimizer, by_setting)
-                try:
-                    config = _resolve(grid.config, json.dumps(merged, sort_keys=True))
-                except ConfigError as error:
-                    raise ConfigError(f"{where}: {error}") from error
                 # Quicker than to parse again, which is most of the work here.
-                config = replace(config, training=replace(config.training, seed=seed))
+                config = replace(resolved, training=replace(resolved.training, seed=seed))
                 yield _Cell(
                     Row(
                         study=study,
@@ -149,7 +149,7 @@ def _base(name: str) -> Mapping[str, Any]:
     return read_yaml(find_config(name))
 
 
-@functools.cache  # seeds and figures share settings
+@functools.cache  # figures share settings
 def _resolve(config: str, overrides: str) -> RunConfig:
     return parse(_base(config), json.loads(overrides))
 

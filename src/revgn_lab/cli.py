@@ -96,7 +96,12 @@ def _dispatch(words: list[str]) -> int:
         table_model.add_arguments(on_table)
         return table_model.run(on_table.parse_args(words[1:]))
     arguments, rest = parser.parse_known_args(words)
-    return _COMMANDS[arguments.command].run(arguments, rest)
+    command = _COMMANDS[arguments.command]
+    if command in (train, bench):  # settings of a configuration, options of a benchmark
+        return command.run(arguments, rest)
+    if rest:
+        raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn {arguments.command} --help")
+    return command.run(arguments)
 
 
 def _command_to_go_on(words: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """`revgn demo`: Gauss-Newton, Adam and SGD side by side."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from revgn.naming import unknown_name
@@ -31,10 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: 42 43 44")
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the demo and say where its page is."""
-    if rest:
-        raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn demo --help")
     if arguments.dataset not in _SCALES:
         raise ConfigError(unknown_name("dataset", arguments.dataset, _SCALES))
     from revgn_lab.studies.execution import Machine

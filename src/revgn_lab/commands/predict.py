@@ -3,10 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-
-from revgn_lab.errors import ConfigError
 
 SUMMARY = "predict a column of a new table, by a model of revgn train"
 _DESCRIPTION = """\
@@ -31,10 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="do not say what was noticed")
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Predict, and write or print it."""
-    if rest:
-        raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn predict --help")
     from revgn_lab.data.tabular.reading import read_table
     from revgn_lab.files import write_atomically
     from revgn_lab.models.model_folder import read_model

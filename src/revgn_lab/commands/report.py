@@ -1,7 +1,6 @@
 """`revgn report`: one page on any set of runs."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from revgn_lab.errors import ConfigError
@@ -39,10 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Write the report and say where its page is."""
-    if rest:
-        raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn report --help")
     if not arguments.folders:
         raise ConfigError("no DIR; give the folder of a study or of a run, such as runs/digits")
     from revgn_lab.report.page import write_report

@@ -46,10 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print studies and scales, a line each")
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the study and say where its page is; the exit status is 1 if runs have failed."""
-    if rest:
-        raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn study --help")
     if arguments.list:
         return _list()
     if not arguments.name:

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Files: which hold tables, by the ends of their names, and how any is written whole or not at all."""
 
 import os
 import tempfile
@@ -6,6 +6,10 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+TEXT_TABLES = (".csv", ".tsv", ".txt", ".tab")
+TABLES = (*TEXT_TABLES, ".parquet", ".npz")
+"""Suffixes; here, where the command's help finds them without importing what reads tables."""
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as packed_bytes
@@ -16,12 +16,12 @@ _ESTIMATORS = {kind.__name__: kind for kind in (GaussNewtonRegressor, GaussNewto
 _HEADER = "estimator"
 
 
-def save(estimator: GaussNewtonRegressor | GaussNewtonClassifier, path: Path | str) -> None:
+def save(estimator: GaussNewtonRegressor | GaussNewtonClassifier, path: Path | str | BinaryIO) -> None:
     """Write a fitted estimator into a file of the safetensors format.
 
     Args:
         estimator: fitted; its constructor's arguments must be numbers, text, None or tuples of these.
-        path: of the file, `.safetensors` by custom.
+        path: of the file, `.safetensors` by custom, or the file itself, opened for binary writing.
 
     Raises:
         TypeError: it holds something that has no form in such a file.
@@ -31,7 +31,11 @@ def save(estimator: GaussNewtonRegressor | GaussNewtonClassifier, path: Path | s
     arrays: dict[str, Array] = {}
     attributes = {name: take_apart(value, name, arrays) for name, value in vars(estimator).items()}
     stored = {"class": type(estimator).__name__, "attributes": attributes}
-    Path(path).write_bytes(packed_bytes(arrays, metadata={_HEADER: json.dumps(stored)}))
+    content = packed_bytes(arrays, metadata={_HEADER: json.dumps(stored)})
+    if isinstance(path, (Path, str)):
+        Path(path).write_bytes(content)
+    else:
+        path.write(content)
 
 
 def load(path: Path | str) -> Any:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from revgn_lab.errors import ConfigError
+from revgn_lab.files import TABLES
 
 if TYPE_CHECKING:
     from revgn_lab.models.training import Trained
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".parquet", ".npz")
 _DESCRIPTION = """\
 Train networks on a table to predict one of its columns, and write the model with its card into a folder of its own.
 Words, dates, gaps, decimal commas and whatever separates the columns are understood, and what was understood is said.
@@ -29,13 +29,13 @@ examples:
 def is_meant(words: Sequence[str]) -> bool:
     """Whether the words after `train` name a table and no configuration: as the first of them, or after options."""
     named = words[:1] if words and not words[0].startswith("-") else words[-1:]
-    return any(Path(word).suffix.lower() in SUFFIXES for word in named)
+    return any(Path(word).suffix.lower() in TABLES for word in named)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its arguments."""
     parser.description, parser.epilog = _DESCRIPTION, _EXAMPLES
-    parser.add_argument("table", type=Path, metavar="TABLE", help=f"a file: {', '.join(SUFFIXES)}")
+    parser.add_argument("table", type=Path, metavar="TABLE", help=f"a file: {', '.join(TABLES)}")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
     parser.add_argument("--task", choices=("regression", "classification"), help="default: as the column says")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model; default: runs/NAME-OF-TABLE")

@@ -14,6 +14,7 @@ from revgn_lab.data.sources import diabetes, digits, table
 from revgn_lab.data.sources.cifar import CIFAR10
 from revgn_lab.data.sources.idx import FASHION_MNIST, MNIST
 from revgn_lab.data.sources.r_tables import AMES, CONCRETE, DIAMONDS
+from revgn_lab.files import TABLES
 
 # A source reads from the data folders that it is given.
 _SOURCES: Mapping[str, Callable[[Sequence[Path]], Parts]] = {
@@ -69,9 +70,7 @@ def load(
     name = str(name_or_path)
     if name not in _SOURCES:
         if not _looks_like_a_path(name_or_path):
-            raise DataError(
-                f"{unknown_name('dataset', name, names())}; or the path of a {', '.join(table.SUFFIXES)} file"
-            )
+            raise DataError(f"{unknown_name('dataset', name, names())}; or the path of a {', '.join(TABLES)} file")
         path = Path(name_or_path).expanduser()
         return table.read(path, target, task).dataset(path.stem, rows=rows, seed=seed, dtype=dtype)
     if target is not None or task is not None:
@@ -82,6 +81,4 @@ def load(
 def _looks_like_a_path(name_or_path: str | Path) -> bool:
     """Whether a file is meant: only then is "no such file" a better answer than "unknown dataset"."""
     path = Path(name_or_path)
-    return (
-        isinstance(name_or_path, Path) or path.suffix.lower() in table.SUFFIXES or len(path.parts) > 1 or path.is_file()
-    )
+    return isinstance(name_or_path, Path) or path.suffix.lower() in TABLES or len(path.parts) > 1 or path.is_file()

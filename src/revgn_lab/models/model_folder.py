@@ -13,7 +13,7 @@ from revgn import estimators
 from revgn_lab.data.tabular.encoding import Encoding
 from revgn_lab.data.tabular.reading import Table
 from revgn_lab.errors import FolderError
-from revgn_lab.files import write_atomically
+from revgn_lab.files import atomic_file, write_atomically
 from revgn_lab.models.training import OURS, Trained
 
 WEIGHTS = "model.safetensors"
@@ -58,7 +58,7 @@ def write_model(folder: Path, trained: Trained, table: Table) -> None:
     Raises:
         OSError: the folder cannot be written to.
     """
-    (folder / WEIGHTS).unlink(missing_ok=True)  # whole or not at all
+    (folder / WEIGHTS).unlink(missing_ok=True)  # which would be those of another model now
     config = {
         "revgn": revgn.__version__,
         "table": str(table.path),
@@ -70,7 +70,8 @@ def write_model(folder: Path, trained: Trained, table: Table) -> None:
     write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
     write_atomically(folder / ENCODING, json.dumps(trained.encoding.as_dict(), indent=2) + "\n")
     write_atomically(folder / CARD, _card(folder, trained, table))
-    estimators.save(trained.estimator, folder / WEIGHTS)
+    with atomic_file(folder / WEIGHTS) as file:
+        estimators.save(trained.estimator, file)
 
 
 def read_model(folder: Path) -> Model:

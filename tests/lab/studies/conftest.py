@@ -4,16 +4,8 @@ import yaml
 from revgn_lab.runs.folders import prepare
 from revgn_lab.studies.expansion import expand
 from revgn_lab.studies.rows import write_rows
+from tiny_run import TINY
 
-BASE = {
-    "data": {"name_or_path": "digits", "rows": 64},
-    "model": {"num_blocks": 2, "hidden_features": 80},
-    "loss": "MSELoss",
-    "optimizer": {"class_path": "GaussNewton", "init_args": {"lr": 0.5}},
-    "epochs": 3,
-    "batch_size": 16,
-    "device": "cpu",
-}
 OPTIMIZERS = {"GN exact": {}, "SGD": {"optimizer": "SGD", "optimizer.lr": 0.01}}
 
 
@@ -22,7 +14,7 @@ def define(tmp_path):
     """A study of tiny runs, as the path of its file; keywords change its one grid."""
 
     def write(name="tiny", **changes):
-        (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
+        (tmp_path / "base.yaml").write_text(yaml.safe_dump(TINY))
         grid = {
             "config": str(tmp_path / "base.yaml"),
             "seeds": [0, 1],

@@ -14,10 +14,10 @@ from revgn_lab.data.parts import Parts, column_statistics, regression_parts
 from revgn_lab.data.splits import split
 from revgn_lab.data.tabular.encoding import plan_encoding
 from revgn_lab.data.tabular.frames import Frame, pd
-from revgn_lab.data.tabular.reading import SUFFIXES, read_table
+from revgn_lab.data.tabular.reading import read_table
 from revgn_lab.data.tabular.tasks import Task, class_names, task_of
 
-__all__ = ["SUFFIXES", "Task", "read"]
+__all__ = ["Task", "read"]
 
 
 def read(path: Path, target: str | None, task: Task | None) -> Parts:
@@ -27,7 +27,7 @@ def read(path: Path, target: str | None, task: Task | None) -> Parts:
     standardised by column.
 
     Args:
-        path: a file with a suffix of `SUFFIXES`. The target may be an array (n, k) of an NPZ file.
+        path: a file with a suffix of `revgn_lab.files.TABLES`. The target may be an array (n, k) of an NPZ file.
         target: name of the target column.
         task: "classification" or "regression"; None decides by the target, see `task_of`.
 

@@ -203,6 +203,6 @@ def _median(column: Column) -> float:
 
 def _counts_rows(column: Column) -> bool:
     """Whether these are 0, 1, 2, ... or 1, 2, 3, ... in order."""
-    return (
-        len(column) > 20 and column.notna().all() and column.iloc[0] in (0, 1) and bool((column.diff()[1:] == 1).all())
-    )
+    if len(column) <= _FEW_ROWS or column.isna().any() or column.iloc[0] not in (0, 1):
+        return False
+    return bool((column.diff()[1:] == 1).all())

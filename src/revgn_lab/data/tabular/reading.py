@@ -13,9 +13,8 @@ import numpy as np
 from revgn_lab.data.data_error import DataError
 from revgn_lab.data.tabular.frames import Frame, pd
 from revgn_lab.data.tabular.numbers import numbers_in
+from revgn_lab.files import TABLES, TEXT_TABLES
 
-TEXT = (".csv", ".tsv", ".txt", ".tab")
-SUFFIXES = (*TEXT, ".parquet", ".npz")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _LOOKED_AT = 200  # lines that the separator is found by
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -43,13 +42,13 @@ def read_table(path: Path) -> Table:
         DataError: the file cannot be read as a table; the message says why in a line.
     """
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{path}: unknown kind of file {suffix!r}, expected one of {', '.join(SUFFIXES)}; convert it")
+    if suffix not in TABLES:
+        raise DataError(f"{path}: unknown kind of file {suffix!r}, expected one of {', '.join(TABLES)}; convert it")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; check the path")
     notes: list[str] = []
     try:
-        frame = _text(path, notes) if suffix in TEXT else _binary(path, suffix)
+        frame = _text(path, notes) if suffix in TEXT_TABLES else _binary(path, suffix)
     except DataError:
         raise
     except Exception as error:  # pandas, pyarrow and numpy raise a dozen kinds of error for damaged files

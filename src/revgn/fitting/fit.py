@@ -16,6 +16,7 @@ from revgn.linear.functional import call, full_precision, pull_back
 from revgn.losses import GaussNewtonLoss
 from revgn.optim import GaussNewton, LevenbergMarquardt, Report
 from revgn.optim.residuals import Residuals
+from revgn.optim.sharing import processes_of
 from revgn.optim.wrappers import unwrapped
 
 
@@ -66,8 +67,10 @@ def fit(
         ValueError, TypeError: as `LevenbergMarquardt`; optimizer given beside loss or residuals of another.
         FloatingPointError: the loss is not finite at the start.
     """
-    model = unwrapped(model)
+    model, group = unwrapped(model)
     optimizer = _optimizer(model, loss, residuals, optimizer)
+    if processes_of(group) is not None or optimizer.processes is not None:
+        raise ValueError("fit runs in one process; take the steps of several by optimizer.step(inputs, targets)")
     if inputs is None:
         raise ValueError("no inputs; expected fit(model, loss, inputs, targets), or inputs= with residuals=")
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}

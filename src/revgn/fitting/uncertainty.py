@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from revgn.linear import Inputs, Jacobian, Weighted, Whole, WholeJacobian
+from revgn.linear import Inputs, Jacobian, Weighted, jacobian_of
 from revgn.losses.checks import without_zero_weights
 from revgn.optim import GaussNewton, Report
 
@@ -108,7 +108,7 @@ def uncertainty(
         inputs, targets, sample_weight = without_zero_weights(inputs, targets, sample_weight, own_weight)
     function, inputs = optimizer.called(inputs)
     parameters = list(optimizer.trainable().values())
-    jacobian = (WholeJacobian if isinstance(inputs, Whole) else Jacobian)(function, inputs, parameters)
+    jacobian = jacobian_of(function, inputs, parameters)
     outputs = jacobian.outputs.detach()
     targets = torch.zeros_like(outputs) if targets is None else targets
     weighted = Weighted(optimizer.loss.root(outputs, targets, sample_weight), jacobian)

@@ -11,6 +11,8 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from revgn.linear.shards import Shard
+
 Inputs = Any
 """What a module is called with: a tensor, a tuple of positional or a dict of keyword arguments, of n rows each."""
 
@@ -18,12 +20,14 @@ Change = Mapping[nn.Parameter, Tensor]
 """A change of parameters, or a tangent of them, each of its parameter's shape."""
 
 
-def count_rows(inputs: Inputs) -> int:
+def count_rows(inputs: Inputs, least: int = 1) -> int:
     """The number of rows n of a batch.
 
     Raises:
-        ValueError: there is no tensor, a scalar, no row, or tensors differ in their rows.
+        ValueError: there is no tensor, a scalar, too few rows, or tensors differ in their rows.
     """
+    if isinstance(inputs, Shard):
+        return inputs.count
     counts = {len(leaf) if leaf.ndim else -1 for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)}
     if len(counts) != 1 or counts == {-1}:
         what = "no tensor" if not counts else "tensors of " + " and ".join("no" if c < 0 else str(c) for c in counts)
@@ -32,13 +36,15 @@ def count_rows(inputs: Inputs) -> int:
             "several arguments, or a dict for keyword arguments"
         )
     (rows,) = counts
-    if rows == 0:
+    if rows < least:
         raise ValueError("an empty batch: 0 rows; expected at least one")
     return rows
 
 
 def take(inputs: Inputs, rows: "Tensor | slice") -> Inputs:
     """Some rows of a batch."""
+    if isinstance(inputs, Shard):
+        return inputs.take(rows)
     return tree_map(lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf, inputs)
 
 
@@ -59,6 +65,10 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
     Raises:
         ValueError, TypeError: they are no such tensor, or not of float32 or float64.
     """
+    if isinstance(inputs, Shard):
+        with inputs.together():
+            outputs = call(model, inputs.local)
+        return inputs.everywhere(outputs)
     if isinstance(inputs, Whole):
         outputs = model(inputs.batch)
     elif isinstance(inputs, tuple):
@@ -151,6 +161,10 @@ def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tenso
         inputs: see `Inputs`.
         change: Delta; parameters that are not in it stay.
     """
+    if isinstance(inputs, Shard):
+        with inputs.together():
+            outputs, moved = jvp(model, inputs.local, change)
+        return inputs.everywhere(outputs), inputs.everywhere(moved)
     # The padding row of an embedding, which autograd's backward leaves alone, would be moved by its forward mode.
     if any(isinstance(module, nn.Embedding) and module.padding_idx is not None for module in model.modules()):
         return _double_backward(model, inputs, change)

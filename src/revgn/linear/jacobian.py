@@ -113,7 +113,7 @@ class Jacobian:
         with full_precision(self.device):
             return blocks(*self._recorded, seeds)
 
-    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+    def apply(self, change: Change, rows: "slice | Tensor" = ALL_ROWS) -> Tensor:
         """J Delta, (n, d_out), for a change of some of the parameters; by the layers where they are at hand.
 
         Args:
@@ -187,7 +187,7 @@ class Jacobian:
                 refuse_difference(self.model, rows, outputs[some], functional.call(self.model, rows))
         return outputs
 
-    def _gradients(self, rows: slice, parameters: Sequence[nn.Parameter]) -> Tensor:
+    def _gradients(self, rows: "slice | Tensor", parameters: Sequence[nn.Parameter]) -> Tensor:
         return self._plan.gradients(self.model, functional.take(self.inputs, rows), parameters)
 
 

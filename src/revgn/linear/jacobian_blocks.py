@@ -1,6 +1,7 @@
 """The columns of a Jacobian that belong to one layer, and their part of the tangent kernel."""
 
 import abc
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -39,8 +40,12 @@ class Block(abc.ABC):
     outputs: int
 
     @abc.abstractmethod
-    def dense(self, rows: slice) -> Tensor:
+    def dense(self, rows: "slice | Tensor") -> Tensor:
         """The per-example gradients of some rows of the batch, (m, d_out, P_l)."""
+
+    @abc.abstractmethod
+    def with_rows(self, everywhere: Callable[[Tensor], Tensor]) -> "Block":
+        """The block of all rows of a batch, given those that lie in this process and what gathers the others."""
 
     @property
     def chunks(self) -> list[slice]:
@@ -65,15 +70,23 @@ class Block(abc.ABC):
             for before in self.chunks[:index]:  # made again for every pair: two chunks are all that is held
                 kernel[place, before.start * d : before.stop * d] += first @ _by_rows(self.dense(before), d).mT
 
+    def add_strip(self, strip: Tensor, here: slice) -> None:
+        """Add J_l[here] J_l[:here.stop]^T, rows of the lower triangle as `add_gram` and `pair_terms` make it whole."""
+        d = len(strip) // (here.stop - here.start)
+        first = _by_rows(self.dense(here), d)
+        for there in split_rows(here.stop, self.chunks[0].stop):
+            strip[:, there.start * d : there.stop * d] += first @ _by_rows(self.dense(there), d).mT
+
     def adjoint(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
         """J_l^T v, by parameter, for v (n, d_out)."""
         flat = torch.stack([v[here].flatten() @ self.dense(here).flatten(0, 1) for here in self.chunks]).sum(0)
         return by_parameter(flat, self.parameters)
 
-    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+    def apply(self, change: Change, rows: "slice | Tensor" = ALL_ROWS) -> Tensor:
         """J_l Delta, (n, d_out), or some rows of it."""
         flat = torch.cat([change.get(p, torch.zeros_like(p)).flatten() for p in self.parameters])
-        return torch.cat([self.dense(here) @ flat for here in (self.chunks if rows == ALL_ROWS else [rows])])
+        every = isinstance(rows, slice) and rows == ALL_ROWS
+        return torch.cat([self.dense(here) @ flat for here in (self.chunks if every else [rows])])
 
 
 @dataclass(eq=False)
@@ -83,7 +96,7 @@ class GradientBlock(Block):
     parameters: tuple[nn.Parameter, ...]
     rows: int
     outputs: int
-    gradients: Callable[[slice], Tensor]
+    gradients: "Callable[[slice | Tensor], Tensor]"
 
     @classmethod
     def held(cls, parameters: Sequence[nn.Parameter], gradients: Tensor) -> "GradientBlock":
@@ -91,8 +104,11 @@ class GradientBlock(Block):
         n, d, _ = gradients.shape
         return cls(tuple(parameters), n, d, gradients.__getitem__)
 
-    def dense(self, rows: slice) -> Tensor:
+    def dense(self, rows: "slice | Tensor") -> Tensor:
         return self.gradients(rows) if len(self.chunks) > 1 else self._all[rows]
+
+    def with_rows(self, everywhere: Callable[[Tensor], Tensor]) -> "GradientBlock":
+        return self.held(self.parameters, everywhere(self.gradients(ALL_ROWS)))
 
     @functools.cached_property
     def _all(self) -> Tensor:
@@ -128,11 +144,15 @@ class AffineBlock(Block):
         """The linear map [phi, 1] of a layer, (n T, p + 1): its features at the batch, those of each row together."""
         return Features.of(self.features.flatten(0, 1), bias=self.bias is not None, product=self.product)
 
+    @property
+    def _pairs_are_cheaper(self) -> bool:
+        """Than products of per-example gradients."""
+        p, q, d = self.features.shape[2], self.cotangents.shape[3], self.outputs
+        return self.groups == 1 and self.positions**2 * (p + d * d * (q + 1)) <= d * d * p * q + d * d * q
+
     @functools.cached_property
     def pair_terms(self) -> Sequence[PairTerm]:
-        p, q, d = self.features.shape[2], self.cotangents.shape[3], self.outputs
-        pairs = self.positions**2 * (p + d * d * (q + 1))
-        if self.groups > 1 or pairs > d * d * p * q + d * d * q:
+        if not self._pairs_are_cheaper:
             return ()
         phi, a = self.features, self.cotangents
         if self.positions == 1:
@@ -152,14 +172,34 @@ class AffineBlock(Block):
         for some in split_rows(self.cotangents.shape[3] // self.groups, step):
             add_lower_product(_by_rows(self._weight_gradients(some, ALL_ROWS), d), kernel, TILE)
 
-    def dense(self, rows: slice) -> Tensor:
+    def with_rows(self, everywhere: Callable[[Tensor], Tensor]) -> "AffineBlock":
+        cotangents = everywhere(self.cotangents)
+        if self.product is None:
+            return dataclasses.replace(self, features=everywhere(self.features), cotangents=cotangents)
+        product = Product(everywhere(self.product.rows), self.product.basis)  # narrower: less to gather
+        features = (product.rows @ product.basis).unsqueeze(1)
+        return dataclasses.replace(self, features=features, cotangents=cotangents, product=product)
+
+    def add_strip(self, strip: Tensor, here: slice) -> None:
+        if not self._pairs_are_cheaper:
+            return super().add_strip(strip, here)
+        rows, d = here.stop - here.start, len(strip) // (here.stop - here.start)
+        phi, a = self.features, self.cotangents
+        by_row = strip.view(rows, d, here.stop, d)
+        for s, t in itertools.product(range(self.positions), repeat=2):
+            gram = phi[here, s] @ phi[: here.stop, t].mT + float(self.bias is not None)
+            pairs = _by_rows(a[here, :, s], d) @ _by_rows(a[: here.stop, :, t], d).mT
+            by_row.addcmul_(pairs.view_as(by_row).to(strip.dtype), gram[:, None, :, None].to(strip.dtype))
+        return None
+
+    def dense(self, rows: "slice | Tensor") -> Tensor:
         gradients = self._weight_gradients(ALL_ROWS, rows)
         columns = [(gradients.mT if self.transposed else gradients).flatten(2)]
         if self.bias is not None:
             columns.append(self.cotangents[rows].sum(2))
         return joined(columns, dim=2)
 
-    def _weight_gradients(self, some: slice, rows: slice) -> Tensor:
+    def _weight_gradients(self, some: slice, rows: "slice | Tensor") -> Tensor:
         """Per-example gradients of W, (m, d_out, groups, q', p), for some of each group's outputs."""
         a, phi = self._by_group(self.cotangents[rows])[..., some], self._by_group(self.features[rows])
         # b: rows, d: outputs, t: positions, g: groups, q and p: outputs and features of the layer
@@ -179,7 +219,7 @@ class AffineBlock(Block):
             found[self.bias] = u.sum((0, 1)).view_as(self.bias)
         return found
 
-    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+    def apply(self, change: Change, rows: "slice | Tensor" = ALL_ROWS) -> Tensor:
         features, cotangents = self.features[rows], self.cotangents[rows]
         moved = cotangents.new_zeros(1, 1, 1)
         if self.weight in change:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from revgn.linear.features import Features, Weights
 from revgn.linear.map import LinearMap
+from revgn.linear.spread import SpreadFeatures
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class Narrowed:
         map: [Z C, 1], (n, k + 1).
     """
 
-    map: Features
+    map: Features | SpreadFeatures
     _basis: Tensor
     _root: Tensor
 
@@ -36,7 +37,8 @@ def narrowed(map: LinearMap, *, any_rows: bool = False) -> Narrowed | None:
         map: features as a product, or any other map.
         any_rows: whether fewer inputs than features are enough.
     """
-    product = map.product if isinstance(map, Features) else None
+    local = map.local if isinstance(map, SpreadFeatures) else map
+    product = local.product if isinstance(local, Features) else None
     if product is None:
         return None
     k, h = product.basis.shape
@@ -46,4 +48,7 @@ def narrowed(map: LinearMap, *, any_rows: bool = False) -> Narrowed | None:
     if info != 0:
         return None
     root = root.to(product.rows.dtype)
-    return Narrowed(Features.of(product.rows @ root, bias=map.columns > h), product.basis, root)
+    narrow = Features.of(product.rows @ root, bias=map.columns > h)
+    if isinstance(map, SpreadFeatures):
+        return Narrowed(SpreadFeatures(narrow, map.shard), product.basis, root)
+    return Narrowed(narrow, product.basis, root)

@@ -11,6 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivate
 from torch.utils._pytree import tree_map
 
 from revgn.linear.functional import Inputs, call, plain_kernels
+from revgn.linear.shards import Shard
 
 REMEDY = "call model.eval(), or make the forward pass a function of its inputs and parameters alone"
 # How far outputs of the same rows may differ by rounding, relative to the largest.
@@ -71,7 +72,7 @@ def jittered(inputs: Inputs) -> Inputs:
         signs = 1 - 2 * (torch.arange(leaf[0].numel(), device=leaf.device) % 2).to(leaf.dtype)
         return leaf * (1 + eps * signs.view_as(leaf[0]))
 
-    return tree_map(moved, inputs)
+    return inputs.mapped(jittered) if isinstance(inputs, Shard) else tree_map(moved, inputs)
 
 
 @contextmanager

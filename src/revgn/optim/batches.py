@@ -9,12 +9,12 @@ from torch.utils._pytree import tree_leaves
 from revgn.linear.functional import Inputs, count_rows
 
 
-def require_batch(inputs: Inputs, targets: Any) -> Tensor:
+def require_batch(inputs: Inputs, targets: Any, least: int = 1) -> Tensor:
     """The targets; refuses inputs that are no tensors in a tuple or a dict, and targets that are no tensor.
 
     Raises:
         TypeError: they are something else.
-        ValueError: no rows, or tensors that differ in their rows; no targets; tensors of inference mode.
+        ValueError: fewer than `least` rows, or tensors that differ in their rows; no targets; tensors of inference mode.
     """
     if isinstance(inputs, list):
         raise TypeError(
@@ -31,7 +31,7 @@ def require_batch(inputs: Inputs, targets: Any) -> Tensor:
             f"inputs of type {type(inputs).__name__}; expected a tensor (n, ...), a tuple of them for several "
             f"arguments, or a dict for keyword arguments{as_tensor}"
         )
-    count_rows(inputs)
+    count_rows(inputs, least)
     if targets is None:
         raise ValueError("no targets; expected step(inputs, targets)")
     if not isinstance(targets, Tensor):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from revgn.linear.functional import Change, Inputs, jvp, take
 from revgn.linear.refusals import jittered, refuse_difference
+from revgn.linear.shards import joined_rows
 from revgn.right_inverses.right_inverse import relative_defect
 
 # Rows on which larger batches are certified: with those that are looked at twice 32. Of 1024 rows that is a thirtieth
@@ -69,7 +69,7 @@ def certify(
     twice = looked_at
     if r.dtype == torch.float32:
         shaken_rows = jittered(take(looked_at, slice(0, JITTERED)))
-        twice = tree_map(lambda a, b: torch.cat((a, b)) if isinstance(a, Tensor) else a, looked_at, shaken_rows)
+        twice = joined_rows(looked_at, shaken_rows)
     again, moved = jvp(model, twice, change)
     alone = again[: len(rows)]
     blown_up = refuse_difference(model, looked_at, outputs[rows], alone)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from revgn.control import Control, Fixed, Ridge
@@ -17,6 +18,7 @@ from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
 from revgn.optim.parameters import require_parameters
+from revgn.optim.sharing import processes_of, require_same_parameters, share
 from revgn.optim.sgd_step import NO_SCALER, apply_change
 from revgn.optim.solver_memory import restore_memory
 from revgn.optim.spring import carried, require_momentum
@@ -67,6 +69,10 @@ class GaussNewton(torch.optim.SGD):
             momentum mu, in place of d <- mu d + J^+ r. The step is then as exact as without momentum, which keeps what
             earlier mini-batches have asked for where this one says nothing. Costs a JVP.
 
+        group: of processes that take the same steps, each with the rows that its `inputs` hold, any number of them;
+            None: that of a `DistributedDataParallel`, or this process alone. The step is then that of all rows
+            together, and `Report.outputs` those of all rows, in the order of the processes.
+
     Raises:
         TypeError: the model is no module, or not reversible where that is asked; the loss is none of these.
         ValueError: an option out of range; parameters that are not float32 or float64; parameters that the right
@@ -78,7 +84,7 @@ class GaussNewton(torch.optim.SGD):
 
     # What copies and pickles carry beside torch's own.
     _OWN: ClassVar[tuple[str, ...]] = (
-        "model", "loss", "right_inverse", "solver", "control", "geodesic", "spring", "_seen",
+        "model", "loss", "right_inverse", "solver", "control", "geodesic", "spring", "processes", "_seen",
     )  # fmt: skip
 
     def __init__(
@@ -99,10 +105,13 @@ class GaussNewton(torch.optim.SGD):
         weight_decay: float = 0.0,
         nesterov: bool = False,
         spring: bool = False,
+        group: dist.ProcessGroup | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
-        self.model = model = unwrapped(model)
+        self.model, found = unwrapped(model)
+        model = self.model
+        self.processes = processes_of(found if group is None else group)
         self.loss = from_torch(loss)
         given = {"block_weights": block_weights, "keep_features": keep_features, "chunk_rows": chunk_rows}
         defaults = vars(Reversible())
@@ -146,10 +155,10 @@ class GaussNewton(torch.optim.SGD):
                 or its rows depend on each other.
             FloatingPointError: the loss or the step is not finite. Neither parameters nor `.grad` were touched.
         """
-        own, report = self._step(inputs, targets, sample_weight)
+        own, linearization, report = self._step(inputs, targets, sample_weight)
         others = [p for p in self.model.parameters() if p.requires_grad and p not in own]
-        made = gradients(self.model, self.loss, others, inputs, targets, sample_weight)
-        for parameter, written in (own | made).items():
+        batch = linearization.inputs, linearization.targets, linearization.sample_weight
+        for parameter, written in (own | gradients(self.model, self.loss, others, *batch)).items():
             parameter.grad = written
         return report
 
@@ -198,7 +207,7 @@ class GaussNewton(torch.optim.SGD):
 
     def direction(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> dict[str, Tensor]:
         """The change by parameter name, as `backward` would write it, without touching `.grad`."""
-        made, _ = self._step(inputs, targets, sample_weight)
+        made, *_ = self._step(inputs, targets, sample_weight)
         return {name: made[p] for name, p in self._named_parameters().items()}
 
     def called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
@@ -207,7 +216,7 @@ class GaussNewton(torch.optim.SGD):
 
     def _step(
         self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None
-    ) -> tuple[dict[nn.Parameter, Tensor], Report]:
+    ) -> tuple[dict[nn.Parameter, Tensor], Linearization, Report]:
         with full_precision(self.param_groups[0]["params"][0].device):
             linearization = self._linearize(inputs, targets, sample_weight)
             candidate = linearization.candidate(last=True)
@@ -216,10 +225,15 @@ class GaussNewton(torch.optim.SGD):
             made = candidate.change.by_parameter
             written = {p: made[p] if p in made else torch.zeros_like(p) for p in self._named_parameters().values()}
         self._warn_once(candidate.change)
-        return written, make_report(linearization, candidate, self.solver, predicted)
+        return written, linearization, make_report(linearization, candidate, self.solver, predicted)
 
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
-        targets = require_batch(inputs, targets)
+        if self.processes is None:
+            targets = require_batch(inputs, targets)
+        else:
+            inputs, targets, sample_weight = share(self.processes, inputs, targets, sample_weight)
+            if "change" not in self._seen:
+                require_same_parameters(self.processes, self.model.parameters())
         kept = without_zero_weights(inputs, targets, sample_weight, self.loss.own_weight(targets))
         return self._linearization_of(*kept)
 

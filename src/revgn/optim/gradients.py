@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from revgn.linear import Inputs
-from revgn.linear.functional import call, full_precision, plain_kernels
+from revgn.linear import Inputs, rows_of
+from revgn.linear.functional import call, full_precision, plain_kernels, pull_back
 from revgn.losses import GaussNewtonLoss
 
 
@@ -25,9 +25,14 @@ def gradients(
     """
     if not parameters:
         return {}
+    rows = rows_of(inputs)
     with full_precision(parameters[0].device), torch.enable_grad(), plain_kernels(model):
-        value = loss.mean(call(model, inputs), targets, sample_weight)
-        found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        with rows.together():
+            outputs = call(model, rows.local)
+        leaf = rows.everywhere(outputs.detach()).requires_grad_()
+        # The mean is over the rows of all processes: each pulls back its part of the gradient by the outputs.
+        (gradient,) = torch.autograd.grad(loss.mean(leaf, targets, sample_weight), leaf)
+        found = [rows.total(g) for g in pull_back(outputs, parameters, rows.here(gradient))]
     if not bool(torch.isfinite(torch.stack([g.sum() for g in found])).all()):
         raise FloatingPointError("a gradient holds NaN or infinity; check the inputs and lower the learning rates")
     return dict(zip(parameters, found, strict=True))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from revgn.control import Control, Ridge, TrustRegion
@@ -54,6 +55,7 @@ class LevenbergMarquardt(GaussNewton):
         solver: of the equation; None: by sizes and memory.
         memory: the most that the kernel and its factor may take, in bytes or as text ("1 GB", the default).
         params: a part of the model's parameters; None: all that are trainable.
+        group: as of `GaussNewton`; not with `residuals`.
 
     Raises:
         TypeError, ValueError: as `GaussNewton`; unknown names; damping and control both given.
@@ -77,6 +79,7 @@ class LevenbergMarquardt(GaussNewton):
         solver: Solver | None = None,
         memory: int | str = "1 GB",
         params: Iterable[Any] | None = None,
+        group: dist.ProcessGroup | None = None,
     ) -> None:
         if scaling not in SCALINGS:
             raise ValueError(unknown_name("scaling", str(scaling), [s for s in SCALINGS if s]))
@@ -97,7 +100,10 @@ class LevenbergMarquardt(GaussNewton):
             solver=solver,
             control=control,
             params=params,
+            group=group,
         )
+        if residuals is not None and self.processes is not None:
+            raise ValueError("residuals with a group of processes; expected a loss, whose rows are known to be apart")
         self.residuals = residuals
         self.geodesic = geodesic
         self._module = self.model if residuals is None else ResidualModule(self.model, residuals)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from revgn.linear import Inputs, LinearMap
+from revgn.linear import Inputs, LinearMap, rows_of
 from revgn.linear.functional import call, jvp, plain_kernels, swapped
 from revgn.losses import GaussNewtonLoss
 from revgn.losses.loss import relative
@@ -261,13 +261,17 @@ class Damped(Factor):
 
 
 def _blame(inputs: Inputs, outputs: Tensor, targets: Tensor) -> str:
-    named = [("inputs", t) for t in tree_leaves(inputs)]
-    for what, tensor in (*named, ("targets", targets), ("outputs", outputs)):
-        if not isinstance(tensor, Tensor):
-            continue
-        bad = (~torch.isfinite(tensor)).reshape(len(tensor), -1).any(-1).nonzero().flatten().tolist()
+    rows = rows_of(inputs)
+    named = [("inputs", rows.everywhere(_not_finite(t))) for t in tree_leaves(rows.local) if isinstance(t, Tensor)]
+    for what, not_finite in (*named, ("targets", _not_finite(targets)), ("outputs", _not_finite(outputs))):
+        bad = not_finite.nonzero().flatten().tolist()
         if bad:
-            rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+            which = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
             advice = "lower the learning rate" if what == "outputs" else "remove or impute them"
-            return f"{what} hold NaN or infinity in {len(bad)} of {len(tensor)} rows ({rows}); {advice}"
+            return f"{what} hold NaN or infinity in {len(bad)} of {len(not_finite)} rows ({which}); {advice}"
     return "the outputs are finite but too large; lower the learning rate"
+
+
+def _not_finite(tensor: Tensor) -> Tensor:
+    """Which rows hold NaN or infinity, (n,)."""
+    return (~torch.isfinite(tensor)).reshape(len(tensor), -1).any(-1)

@@ -7,7 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from revgn.linear import Inputs, Jacobian
+from revgn.linear import Inputs, Jacobian, LinearMap, Rows, jacobian_of, of_all_rows, rows_of
 from revgn.linear.jacobian_blocks import AffineBlock, Block
 from revgn.right_inverses.right_inverse import (
     Change,
@@ -49,7 +49,7 @@ class Adjoint(RightInverse):
     """
 
     def linearize(self, model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> "AdjointLinearized":
-        return AdjointLinearized(Jacobian(model, inputs, parameters, compare_rows=False))
+        return AdjointLinearized(jacobian_of(model, inputs, parameters))
 
 
 class AdjointLinearized(Linearized):
@@ -57,6 +57,7 @@ class AdjointLinearized(Linearized):
 
     def __init__(self, jacobian: Jacobian) -> None:
         self.jacobian = jacobian
+        self.rows = rows_of(jacobian.inputs)
         self.layers = [block for block in jacobian.along(None) if _suits(block)]
         self.outputs = jacobian.outputs
         if not self.layers:
@@ -67,7 +68,7 @@ class AdjointLinearized(Linearized):
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
         root = equation.row_root
-        factors = {layer.weight: factor(weighed(layer.map(), root), layer.weight) for layer in self.layers}
+        factors = {layer.weight: factor(weighed(self._map(layer), root), layer.weight) for layer in self.layers}
         if all(made.solver.remembers for made in factors.values()):
             return self._remembered(equation, factors)
         return self._solved(equation, factors)
@@ -75,16 +76,17 @@ class AdjointLinearized(Linearized):
     def _solved(self, equation: Equation, factors: Mapping[nn.Parameter, Factor]) -> Change:
         """The step of the surjective layers, exact; of all if none is."""
         layers = [block for block in self.jacobian.blocks if _suits(block)]
-        surjective = [layer for layer in layers if layer.map().wide and factors[layer.weight].surjective]
+        surjective = [layer for layer in layers if self._map(layer).wide and factors[layer.weight].surjective]
         used = surjective or layers
         made: dict[nn.Parameter, Tensor] = {}
         moved = torch.zeros_like(equation.r)
         first: list[Solution] = []
         for _ in range(1 + (REFINEMENTS if surjective else 0)):
-            solutions = _solutions(used, equation, equation.r - moved, factors)
+            solutions = self._solutions(used, equation, equation.r - moved, factors)
             step = {p: t for layer, s in zip(used, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
             made = {p: made[p] + t for p, t in step.items()} if made else step
-            moved = moved + torch.stack([layer.apply(step) for layer in used]).sum(0)  # J Delta
+            # J Delta
+            moved = moved + self.rows.everywhere(torch.stack([layer.apply(step) for layer in used]).sum(0))
             first = first or solutions
             if relative_defect(moved, equation.r) <= ENOUGH[moved.dtype]:
                 break
@@ -101,9 +103,36 @@ class AdjointLinearized(Linearized):
         """The step by what solvers remember: one backward pass gives all layers their targets, in equal shares."""
         v = equation.r / len(self.layers)  # M_i is near the identity times their number where layers are near it
         layers = [block for block in self.jacobian.along(v) if _suits(block)]
-        solutions = [_solution(layer, layer.cotangents[:, 0], factors, equation) for layer in layers]
+        solutions = [self._solution(layer, layer.cotangents[:, 0], factors, equation) for layer in layers]
         made = {p: t for layer, s in zip(layers, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
         return Change(by_parameter=made, defect=0.0, layers=self._reports(layers, solutions))
+
+    def _map(self, layer: AffineBlock) -> LinearMap:
+        """[Phi, 1] of the layer, of all rows."""
+        return of_all_rows(layer.map(), self.rows)
+
+    def _solutions(
+        self,
+        layers: Sequence[AffineBlock],
+        equation: Equation,
+        r: Tensor,
+        factors: Mapping[nn.Parameter, Factor],
+    ) -> list[Solution]:
+        """Delta_l = Phi_l^+ A_l^T v with M v = r."""
+        outputs_by_layers = [layer.cotangents.flatten(2).double() for layer in layers]  # A_l, (n, d_out, T q)
+        m = torch.stack([a @ a.mT for a in outputs_by_layers]).sum(0)  # (n, d_out, d_out)
+        r = self.rows.here(r)
+        # A row of outputs that no layer moves has a singular M: the pseudo-inverse leaves it alone.
+        v = (torch.linalg.pinv(m, hermitian=True) @ r.double().unsqueeze(-1)).squeeze(-1)
+        targets = [torch.einsum("ndq,nd->nq", a, v).to(r.dtype) for a in outputs_by_layers]  # u_l = A_l^T v, (n, T q)
+        return [self._solution(layer, u, factors, equation) for layer, u in zip(layers, targets, strict=True)]
+
+    def _solution(
+        self, layer: AffineBlock, u: Tensor, factors: Mapping[nn.Parameter, Factor], equation: Equation
+    ) -> Solution:
+        """Delta_l = Phi_l^+ u_l, for u_l (n, T q) of the rows that lie here."""
+        positions = self.rows.everywhere(u.reshape(-1, layer.cotangents.shape[3]))  # (n T, q)
+        return solve(factors[layer.weight], self._map(layer), positions, equation.row_root)
 
     def _reports(self, used: Sequence[AffineBlock], solutions: Sequence[Solution]) -> tuple[LayerReport, ...]:
         """Of the layers in use what became of them, and that every other was left alone."""
@@ -130,24 +159,6 @@ class AdjointLinearized(Linearized):
 def _suits(block: Block) -> TypeGuard[AffineBlock]:
     """Whether the block is a layer phi W^T + b with one W."""
     return isinstance(block, AffineBlock) and block.groups == 1 and not block.transposed
-
-
-def _solutions(
-    layers: Sequence[AffineBlock], equation: Equation, r: Tensor, factors: Mapping[nn.Parameter, Factor]
-) -> list[Solution]:
-    """Delta_l = Phi_l^+ A_l^T v with M v = r."""
-    outputs_by_layers = [layer.cotangents.flatten(2).double() for layer in layers]  # A_l, (n, d_out, T q)
-    m = torch.stack([a @ a.mT for a in outputs_by_layers]).sum(0)  # (n, d_out, d_out)
-    # A row of outputs that no layer moves has a singular M: the pseudo-inverse leaves it alone.
-    v = (torch.linalg.pinv(m, hermitian=True) @ r.double().unsqueeze(-1)).squeeze(-1)
-    targets = [torch.einsum("ndq,nd->nq", a, v).to(r.dtype) for a in outputs_by_layers]  # u_l = A_l^T v, (n, T q)
-    return [_solution(layer, u, factors, equation) for layer, u in zip(layers, targets, strict=True)]
-
-
-def _solution(layer: AffineBlock, u: Tensor, factors: Mapping[nn.Parameter, Factor], equation: Equation) -> Solution:
-    """Delta_l = Phi_l^+ u_l, for u_l (n, T q)."""
-    positions = u.reshape(-1, layer.cotangents.shape[3])  # (n T, q)
-    return solve(factors[layer.weight], layer.map(), positions, equation.row_root)
 
 
 def _by_parameter(layer: AffineBlock, solution: Solution) -> dict[nn.Parameter, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn._sizes import parse_bytes
-from revgn.linear import Inputs, Jacobian, LinearMap, ScaledColumns, Weighted, Whole, WholeJacobian
+from revgn.linear import Inputs, Jacobian, LinearMap, ScaledColumns, Weighted, Whole, jacobian_of
 from revgn.right_inverses.right_inverse import (
     Change,
     Equation,
@@ -60,9 +60,7 @@ class MoorePenrose(RightInverse):
     def linearize(
         self, model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]
     ) -> "MoorePenroseLinearized":
-        if isinstance(inputs, Whole):
-            return MoorePenroseLinearized(WholeJacobian(model, inputs, parameters), self)
-        return MoorePenroseLinearized(Jacobian(model, inputs, parameters, compare_rows=False), self)
+        return MoorePenroseLinearized(jacobian_of(model, inputs, parameters), self)
 
     def default_solver(self, map: LinearMap) -> Solver:
         limit = parse_bytes(self.memory)
@@ -89,7 +87,7 @@ class MoorePenroseLinearized(Linearized):
     def __init__(self, jacobian: Jacobian, options: MoorePenrose) -> None:
         self.jacobian = jacobian
         self.options = options
-        self.rows_interact = isinstance(jacobian, WholeJacobian)
+        self.rows_interact = isinstance(jacobian.inputs, Whole)
         jacobian.blocks  # noqa: B018  # one pass gives the layers and the outputs
         self.outputs = jacobian.outputs
         self._memory: State = {}

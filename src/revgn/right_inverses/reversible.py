@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from revgn.linear import Inputs
+from revgn.linear import Inputs, of_all_rows, rows_of
+from revgn.linear.functional import count_rows
 from revgn.linear.layers import own
 from revgn.nn import Coupling, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
@@ -101,30 +102,33 @@ class ReversibleLinearized(Linearized):
     """A reversible network at a batch: outputs, the last state, and the features of blocks, kept or to be rebuilt."""
 
     options: Reversible
-    inputs: Tensor
+    inputs: Inputs
     network: ReversibleNetwork
     weights: BlockWeights
     trainable: Sequence[int]
 
     def __post_init__(self) -> None:
         layers = self.network.layers
-        possible = [index for index in self.trainable if layers[index].max_rank >= len(self.inputs)]
+        self.rows = rows_of(self.inputs)
+        self.count = count_rows(self.inputs)
+        possible = [index for index in self.trainable if layers[index].max_rank >= self.count]
         self.wanted = self.weights.wanted(self.trainable, possible) or self.trainable
-        self._run_forward(self.wanted)
+        with self.rows.together():
+            self._run_forward(self.wanted)
+        self.outputs = self.rows.everywhere(self.state @ self.network.readout)
 
     def _run_forward(self, wanted: Collection[int]) -> None:
         """The forward pass, with the features of the blocks that a step of the wanted ones goes back through."""
         layers = self.network.layers
         keep_from = min(wanted) if self.options.keep_features else len(layers)
         self.points: dict[int, Any] = {}
-        state = self.network.lifted(self.inputs)
+        state = self.network.lifted(self.rows.local)
         for index, block in enumerate(layers):
             state, point = block.linearize(state, self.options.chunk_rows)
             if index >= keep_from:
                 self.points[index] = point
             del point  # else its features would live on beside the next block's
         self.state = state
-        self.outputs = state @ self.network.readout
 
     def change(self, equation: Equation, factor: FactorOf) -> Change:
         solved = self._solve_blocks(equation, factor, self.wanted)
@@ -150,11 +154,12 @@ class ReversibleLinearized(Linearized):
         """The steps of the wanted blocks, each moving the outputs by r, from the last down to what is enough."""
 
         def solved(coupling: Coupling, point: Any, target: Tensor) -> Solution:
-            made = factor(weighed(point.map, equation.row_root), _weight(coupling))
-            return solve(made, point.map, coupling.features.split(target), equation.row_root)
+            map = of_all_rows(point.map, self.rows)
+            made = factor(weighed(map, equation.row_root), _weight(coupling))
+            return solve(made, map, self.rows.everywhere(coupling.features.split(target)), equation.row_root)
 
         steps: dict[int, BlockStep] = {}
-        r = equation.r
+        r = self.rows.here(equation.r)
         readout = self.network.readout_inverse()
         tangent = r @ readout  # T_L = r U^+
         state = self.state
@@ -177,9 +182,9 @@ class ReversibleLinearized(Linearized):
             else:
                 f = solved(block.f, point.f, ta_out)  # Delta_f = Phi_f^+ ta'
             # What f has moved reaches b' through g and must not be moved twice. Where f moves all of ta' this is tb.
-            target = tb if f.exact else tb_out - block.g.jvp(point.g, block.f.features.join(f.moved))
+            target = tb if f.exact else tb_out - block.g.jvp(point.g, block.f.features.join(self.rows.here(f.moved)))
             g = solved(block.g, point.g, target)  # Delta_g = Phi_g^+ (tb' - J_g[Phi_f Delta_f] W_g)
-            steps[index] = _block_step(block, f, g, len(r))
+            steps[index] = _block_step(block, f, g, self.count)
             if index == lowest or (self.weights.last and steps[index].surjective):
                 break
             ta = ta_out - block.f.jvp(point.f, tb)
@@ -205,7 +210,7 @@ class ReversibleLinearized(Linearized):
 
     def _inexact(self, layers: Sequence[LayerReport]) -> str:
         positions = {n: m.positions for n, m in self.network.named_modules() if isinstance(m, Coupling)}
-        return _inexact(len(self.inputs), positions, layers)
+        return _inexact(self.count, positions, layers)
 
 
 def _block_step(block: ReversibleBlock, f: Solution, g: Solution, rows: int) -> BlockStep:

@@ -1,0 +1,112 @@
+"""The Jacobian of a batch whose rows lie in several processes."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from revgn._sizes import require_room
+from revgn.linear.functional import Change, Inputs, Whole, full_precision
+from revgn.linear.jacobian import Jacobian
+from revgn.linear.jacobian_blocks import ALL_ROWS, Block
+from revgn.linear.plan import one_by_one
+from revgn.linear.shards import Shard
+from revgn.linear.strips import Strips
+from revgn.linear.whole import WholeJacobian
+
+
+class ShardedJacobian(Jacobian):
+    """J of all rows, each process with the blocks of its own; products and kernels are the same in all.
+
+    `apply` gathers outputs, `adjoint` sums changes up, as a gradient of several processes is. For the kernel the
+    features and cotangents of one layer at a time are gathered, never J; each process forms some of its rows.
+
+    Args:
+        model: in every process the same, with the same parameters.
+        inputs: the batch.
+        parameters: those to differentiate by.
+    """
+
+    inputs: Shard
+
+    def __init__(self, model: nn.Module, inputs: Shard, parameters: Sequence[nn.Parameter]) -> None:
+        self.model, self.inputs = model, inputs
+        with inputs.together():
+            self.local = Jacobian(model, inputs.local, parameters, compare_rows=False)
+        self.parameters, self.device = self.local.parameters, self.local.device
+        self.d_out, self.dtype = self.local.d_out, self.local.dtype
+        self.rows = inputs.count
+        self._agree_on_plan()
+
+    def _agree_on_plan(self) -> None:
+        """Layer by layer is what all processes found to be right on their rows."""
+        plan = self.local._plan  # pyright: ignore[reportPrivateUsage]
+        found = [*(p in set(plan.layered) for p in self.parameters), plan.gradients is not one_by_one]
+        refused = self.inputs.processes.total(torch.tensor([not each for each in found], dtype=torch.int64, device=self.device))
+        *layered, batched = (refused == 0).tolist()
+        self.local._plan = dataclasses.replace(  # pyright: ignore[reportPrivateUsage]
+            plan,
+            layered=tuple(p for p, each in zip(self.parameters, layered, strict=True) if each),
+            gradients=plan.gradients if batched else one_by_one,
+        )
+
+    @functools.cached_property
+    def outputs(self) -> Tensor:
+        with self.inputs.together():
+            local = self.local.outputs
+        return self.inputs.everywhere(local)
+
+    @functools.cached_property
+    def blocks(self) -> Sequence[Block]:
+        """The columns of J by layer, of the rows that lie here."""
+        with self.inputs.together():
+            return self.local.blocks
+
+    def along(self, v: Tensor | None) -> Sequence[Block]:
+        """As of `Jacobian`, for the rows that lie here."""
+        with self.inputs.together():
+            return self.local.along(None if v is None else self.inputs.here(v))
+
+    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+        shard = self.inputs
+        if rows == ALL_ROWS:
+            with shard.together():
+                local = self.local.apply(change)
+            return shard.everywhere(local)
+        some = shard.take(rows)
+        with shard.together():
+            local = self.local.apply(change, shard.places_here(rows))
+        return some.everywhere(local)
+
+    def adjoint(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
+        with self.inputs.together():
+            local = self.local.adjoint(self.inputs.here(v))
+        return {p: self.inputs.total(moved) for p, moved in local.items()}
+
+    def _summed(self, kernel: Tensor) -> Tensor:
+        strips, repeat = Strips(self.inputs, self.rows), len(kernel) // self.rows
+        parts = [kernel.new_zeros((s.stop - s.start) * repeat, s.stop * repeat) for s in strips.mine]
+        for block in self.blocks:
+            of_all = block.with_rows(self.inputs.everywhere)
+            with full_precision(self.device):
+                for part, here in zip(parts, strips.mine, strict=True):
+                    of_all.add_strip(part, here)
+        return strips.assembled(parts, kernel, repeat)
+
+    def dense(self) -> Tensor:
+        outputs, entries = self.shape
+        require_room(outputs * entries * self.dtype.itemsize, f"the Jacobian, {outputs} by {entries},")
+        with self.inputs.together():
+            local = self.local.dense()
+        return self.inputs.everywhere(local)
+
+
+def jacobian_of(model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> Jacobian:
+    """The Jacobian as the batch needs it: row by row, of rows that may depend on each other, or over processes."""
+    if isinstance(inputs, Shard):
+        return ShardedJacobian(model, inputs, parameters)
+    if isinstance(inputs, Whole):
+        return WholeJacobian(model, inputs, parameters)
+    return Jacobian(model, inputs, parameters, compare_rows=False)

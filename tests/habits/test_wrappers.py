@@ -90,14 +90,6 @@ class TestParallel:
         assert_same_steps(torch.compile(wrapped, backend="eager"), model)
         wrapped(INPUTS).sum().backward()  # its reducer is none the worse for it
 
-    @pytest.mark.usefixtures("one_process")
-    def test_distributed_data_parallel_of_several_processes_is_refused(self, monkeypatch):
-        wrapped = DistributedDataParallel(network())
-        monkeypatch.setattr(dist, "get_world_size", lambda group=None: 2)
-        message = "a DistributedDataParallel of 2 processes, .* give it the module without DistributedDataParallel"
-        with pytest.raises(ValueError, match=message):
-            revgn.GaussNewton(wrapped, MSELoss())
-
 
 class TestLightning:
     @staticmethod

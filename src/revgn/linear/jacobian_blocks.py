@@ -20,6 +20,11 @@ ENTRIES = 2**26
 ALL_ROWS = slice(None)
 
 
+def are_all(rows: "slice | Tensor") -> bool:
+    """Whether these rows are all rows."""
+    return isinstance(rows, slice) and rows == ALL_ROWS
+
+
 PairTerm = tuple[Tensor, Tensor, Tensor]
 """G[i, j] (A_i B_j^T)[a, b], a part of a tangent kernel, as G (n, n), A and B (n, d_out, q): the lower triangle of the
 Gram matrix of a layer's features, and derivatives of the outputs by the layer's output."""
@@ -85,8 +90,7 @@ class Block(abc.ABC):
     def apply(self, change: Change, rows: "slice | Tensor" = ALL_ROWS) -> Tensor:
         """J_l Delta, (n, d_out), or some rows of it."""
         flat = torch.cat([change.get(p, torch.zeros_like(p)).flatten() for p in self.parameters])
-        every = isinstance(rows, slice) and rows == ALL_ROWS
-        return torch.cat([self.dense(here) @ flat for here in (self.chunks if every else [rows])])
+        return torch.cat([self.dense(here) @ flat for here in (self.chunks if are_all(rows) else [rows])])
 
 
 @dataclass(eq=False)

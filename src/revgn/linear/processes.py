@@ -45,7 +45,11 @@ class Processes:
         """The parts of all processes, in order, of so many rows each."""
         # Of equal length, as collectives want them: shorter ones are filled up with what is cut off again.
         most = max(counts)
-        padded = part.contiguous() if len(part) == most else torch.cat((part, part.new_zeros(most - len(part), *part.shape[1:])))
+        padded = (
+            part.contiguous()
+            if len(part) == most
+            else torch.cat((part, part.new_zeros(most - len(part), *part.shape[1:])))
+        )
         parts = [torch.empty_like(padded) for _ in counts]
         self._call(lambda: dist.all_gather(parts, padded, group=self.group))
         self.traffic["all_gather"] += (self.count - 1) * padded.nbytes
@@ -76,7 +80,7 @@ class Processes:
             yield
         except Unreachable:
             raise  # nobody is left to be told
-        except Exception as error:  # noqa: BLE001  # told to the others, and raised again below
+        except Exception as error:  # told to the others, and raised again below
             failure = error
         # One number in the usual case; the words are only fetched where there are some.
         flag = torch.tensor([int(failure is not None)], device=self._device())

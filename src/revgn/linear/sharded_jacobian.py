@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from revgn._sizes import require_room
 from revgn.linear.functional import Change, Inputs, Whole, full_precision
 from revgn.linear.jacobian import Jacobian
-from revgn.linear.jacobian_blocks import ALL_ROWS, Block
+from revgn.linear.jacobian_blocks import ALL_ROWS, Block, are_all
 from revgn.linear.plan import one_by_one
 from revgn.linear.shards import Shard
 from revgn.linear.strips import Strips
@@ -44,7 +44,9 @@ class ShardedJacobian(Jacobian):
         """Layer by layer is what all processes found to be right on their rows."""
         plan = self.local._plan  # pyright: ignore[reportPrivateUsage]
         found = [*(p in set(plan.layered) for p in self.parameters), plan.gradients is not one_by_one]
-        refused = self.inputs.processes.total(torch.tensor([not each for each in found], dtype=torch.int64, device=self.device))
+        refused = self.inputs.processes.total(
+            torch.tensor([not each for each in found], dtype=torch.int64, device=self.device)
+        )
         *layered, batched = (refused == 0).tolist()
         self.local._plan = dataclasses.replace(  # pyright: ignore[reportPrivateUsage]
             plan,
@@ -69,9 +71,9 @@ class ShardedJacobian(Jacobian):
         with self.inputs.together():
             return self.local.along(None if v is None else self.inputs.here(v))
 
-    def apply(self, change: Change, rows: slice = ALL_ROWS) -> Tensor:
+    def apply(self, change: Change, rows: slice | Tensor = ALL_ROWS) -> Tensor:
         shard = self.inputs
-        if rows == ALL_ROWS:
+        if are_all(rows):
             with shard.together():
                 local = self.local.apply(change)
             return shard.everywhere(local)

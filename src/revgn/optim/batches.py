@@ -14,7 +14,7 @@ def require_batch(inputs: Inputs, targets: Any, least: int = 1) -> Tensor:
 
     Raises:
         TypeError: they are something else.
-        ValueError: fewer than `least` rows, or tensors that differ in their rows; no targets; tensors of inference mode.
+        ValueError: fewer than `least` rows; tensors that differ in their rows; no targets; tensors of inference mode.
     """
     if isinstance(inputs, list):
         raise TypeError(

@@ -18,8 +18,8 @@ from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
 from revgn.optim.parameters import require_parameters
-from revgn.optim.sharing import processes_of, require_same_parameters, share
 from revgn.optim.sgd_step import NO_SCALER, apply_change
+from revgn.optim.sharing import processes_of, require_same_parameters, share
 from revgn.optim.solver_memory import restore_memory
 from revgn.optim.spring import carried, require_momentum
 from revgn.optim.step_report import Report, make_report

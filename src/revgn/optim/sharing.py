@@ -33,7 +33,8 @@ def share(
     Args:
         processes: all of them.
         inputs: of the rows that lie here; there may be none.
-        targets, sample_weight: likewise.
+        targets: likewise.
+        sample_weight: likewise, in all processes or in none.
 
     Raises:
         ValueError, TypeError: the batch is none, in one process or in all; no process has rows; targets or weights
@@ -56,7 +57,9 @@ def share(
             f"targets and sample_weight (dtype, shape of a row) are {_say(told[0][1])} in process 0, and "
             f"{_say(told[different][1])} in process {different}; expected the same in all"
         )
-    owner = torch.arange(processes.count, device=targets.device).repeat_interleave(torch.tensor(counts, device=targets.device))
+    owner = torch.arange(processes.count, device=targets.device).repeat_interleave(
+        torch.tensor(counts, device=targets.device)
+    )
     if 0 in counts:
         inputs = _borrowed(processes, inputs, counts, targets.device)
     shard = Shard(inputs, owner, processes)

@@ -7,7 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from revgn.linear import Inputs, Jacobian, LinearMap, Rows, jacobian_of, of_all_rows, rows_of
+from revgn.linear import Inputs, Jacobian, LinearMap, jacobian_of, of_all_rows, rows_of
 from revgn.linear.jacobian_blocks import AffineBlock, Block
 from revgn.right_inverses.right_inverse import (
     Change,

@@ -1,0 +1,103 @@
+"""What a step of several processes sends: counted, against a formula of the sizes alone."""
+
+import itertools
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import revgn
+from networks import normal
+from parallel.worlds import run
+from revgn.losses import MSELoss
+
+FLOAT = 8  # bytes
+WIDTHS = (5, 70, 66, 3)  # inputs, hidden layers, outputs
+ROWS = 48  # few enough to be certified all
+
+
+def strips(rows: int, world: int) -> int:
+    """Entries of the lower triangle of (rows, rows) that the busiest process forms, strip by strip."""
+    step = -(-rows // (2 * world))
+    stops = [min(start + step, rows) for start in range(0, rows, step)]
+    turn = [*range(world), *reversed(range(world))]
+    shares = [0] * world
+    for index, stop in enumerate(stops):
+        shares[turn[index % (2 * world)]] += (stop - index * step) * stop
+    return max(shares)
+
+
+def expected(world: int, refinements: int) -> dict[str, int]:
+    """Bytes by operation of a step of `MoorePenrose` that is refined so often."""
+    d, layers = WIDTHS[-1], list(itertools.pairwise(WIDTHS))
+    parameters = sum((p + 1) * q for p, q in layers)
+    others = ROWS - ROWS // world
+    once = 2 * d + 2 * d  # targets and outputs; outputs and J Delta of the certificate
+    flag, plan = 8, 8 * (2 * len(layers) + 1)
+    solved = 1 + refinements
+    by_layer = sum(p + d * q for p, q in layers)  # features and cotangents, never J
+    kernel = (world - 1) * strips(ROWS, world) * d * d * FLOAT
+    return {
+        "all_gather": others * (once + by_layer + solved * d) * FLOAT + kernel,
+        "all_reduce": solved * (parameters * FLOAT + 2 * flag) + 5 * flag + plan,
+    }
+
+
+class Collectives(TorchDispatchMode):
+    """Bytes of the collectives of torch.distributed inside the context, as torch dispatches them.
+
+    (torch's own CommDebugMode follows modules by hooks, and loses its place in forward passes within a step.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        names = {"allgather_": "all_gather", "allreduce_": "all_reduce"}
+        if func.namespace == "c10d":
+            name = func._schema.name.rpartition("::")[2]
+            tensors = [leaf for leaf in tree_leaves(args[0]) if isinstance(leaf, Tensor)]
+            # What is gathered is one tensor a process, and this process has its own.
+            own = len(tensors) > 1 and tensors[0].nbytes
+            if (tensors[0].dtype != torch.uint8 and tensors[0].dtype != torch.int64) or name == "allreduce_":
+                self.bytes[names[name]] += sum(tensor.nbytes for tensor in tensors) - own
+        return func(*args, **(kwargs or {}))
+
+
+def sent(index: int, right_inverse: str) -> tuple[dict[str, int], dict[str, int], bool]:
+    """Bytes by operation as the optimizer counts them and as torch dispatches them; whether the step was exact."""
+    world = dist.get_world_size()
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for p, q in itertools.pairwise(WIDTHS):
+        layers += [nn.Linear(p, q), nn.Tanh()]
+    model: nn.Module = nn.Sequential(*layers[:-1])
+    if right_inverse == "reversible":
+        model = revgn.RevMLP(WIDTHS[0], WIDTHS[-1], num_blocks=1, hidden_features=100, first_activation="tanh")
+    optimizer = revgn.GaussNewton(model.double(), MSELoss(), right_inverse=right_inverse, group=dist.group.WORLD)
+    mine = slice(index * (ROWS // world), (index + 1) * (ROWS // world))
+    processes: Any = optimizer.processes
+    with Collectives() as collectives:
+        report = optimizer.backward(normal(ROWS, WIDTHS[0])[mine], normal(ROWS, WIDTHS[-1], seed=1)[mine])
+    return dict(processes.traffic), dict(collectives.bytes), report.exact
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_traffic_is_what_the_formula_says(world: int) -> None:
+    for traffic, dispatched, exact in run(sent, world, "moore-penrose"):
+        assert exact
+        assert dispatched == traffic
+        assert traffic in [expected(world, refinements) for refinements in range(4)]
+
+
+@pytest.mark.parametrize("right_inverse", ["adjoint", "reversible"])
+def test_features_of_each_layer_are_sent_once_and_counted(right_inverse: str) -> None:
+    for traffic, dispatched, exact in run(sent, 2, right_inverse):
+        assert exact
+        assert dispatched == traffic

@@ -79,7 +79,7 @@ def sent(index: int, right_inverse: str) -> tuple[dict[str, int], dict[str, int]
         layers += [nn.Linear(p, q), nn.Tanh()]
     model: nn.Module = nn.Sequential(*layers[:-1])
     if right_inverse == "reversible":
-        model = revgn.RevMLP(WIDTHS[0], WIDTHS[-1], num_blocks=1, hidden_features=100, first_activation="tanh")
+        model = revgn.RevMLP(WIDTHS[0], WIDTHS[-1], num_blocks=1, hidden_features=300, first_activation="relu")
     optimizer = revgn.GaussNewton(model.double(), MSELoss(), right_inverse=right_inverse, group=dist.group.WORLD)
     mine = slice(index * (ROWS // world), (index + 1) * (ROWS // world))
     processes: Any = optimizer.processes

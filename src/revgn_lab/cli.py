@@ -98,6 +98,7 @@ def _dispatch(words: list[str]) -> int:
     arguments, rest = parser.parse_known_args(words)
     command = _COMMANDS[arguments.command]
     if command in (train, bench):  # settings of a configuration, options of a benchmark
+        arguments.words = words
         return command.run(arguments, rest)
     if rest:
         raise ConfigError(f"unrecognized arguments: {' '.join(rest)}; see revgn {arguments.command} --help")

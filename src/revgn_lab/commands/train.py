@@ -23,6 +23,7 @@ examples:
   revgn train digits --optimizer Adam --optimizer.lr 0.003 --out runs/digits-adam
   revgn train digits --optimizer.solver SVD --optimizer.solver.rtol 0.01 --out runs/digits-truncated
   revgn train digits --model MLP --optimizer.right_inverse moore-penrose --data.rows 256 --out runs/digits-mlp
+  revgn train digits --ranks 2           two processes, each with half of the rows; or torchrun -m revgn_lab.cli train
   revgn train my.yaml --resume           after a crash or Ctrl-C: the same end, to the last bit
   revgn train digits --help              every setting of this configuration, with types and defaults
 
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML, and train nothing")
     parser.add_argument("-h", "--help", action=_TrainHelp, nargs=0, help="show this help; after CONFIG: its settings")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME-OF-CONFIG")
+    parser.add_argument("--ranks", type=int, metavar="N", help="processes that share the rows of a batch; default: 1")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
     existing.add_argument("--overwrite", action="store_true", help="start over, replacing the run in the folder")
@@ -91,13 +93,17 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         print(yaml.safe_dump(config.as_dict(), sort_keys=False), end="")
         return 0
     from revgn_lab.runs.run import run as train
+    from revgn_lab.runs.several_processes import is_launched, joined, launch
 
+    if arguments.ranks is not None and not is_launched():
+        return launch(arguments.words, arguments.ranks)
     is_run = path.parent == Path(arguments.config)
     folder = arguments.out or (path.parent if is_run else Path("runs") / path.stem)
-    result = train(config, folder, resume=arguments.resume, overwrite=arguments.overwrite)
-    if result.diverged:
-        raise FloatingPointError(f"{result.diverged}; what led to it is in {folder}/")
-    print(_in_short(result.metrics, folder))
+    with joined() as group:
+        result = train(config, folder, resume=arguments.resume, overwrite=arguments.overwrite, group=group)
+        if result.diverged:
+            raise FloatingPointError(f"{result.diverged}; what led to it is in {folder}/")
+        print(_in_short(result.metrics, folder))
     return 0
 
 

@@ -6,6 +6,7 @@ from inspect import signature
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -15,6 +16,7 @@ from revgn import GaussNewton
 from revgn.losses import CrossEntropyLoss, GaussNewtonLoss, MSELoss, PoissonNLLLoss, Robust
 from revgn_lab.data import Dataset
 from revgn_lab.errors import ConfigError
+from revgn_lab.runs.several_processes import share
 from revgn_lab.runs.training.training_module import Switch, TrainingModule
 from revgn_lab.settings.config import Part, RunConfig
 from revgn_lab.settings.kinds import KINDS, LOSS, MODEL, OPTIMIZER, SCHEDULER, SECOND_OPTIMIZER
@@ -50,16 +52,24 @@ def build_loss(config: RunConfig) -> GaussNewtonLoss:
     return _build(LOSS.name, config.parts[LOSS.name])
 
 
-def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> TrainingModule:
+def build_module(
+    config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss, group: dist.ProcessGroup | None = None
+) -> TrainingModule:
     """The network with its optimizers and schedulers, ready to train; all weights decided by the seed.
+
+    Args:
+        config: all settings.
+        dataset: sizes and dtype of the network.
+        loss: for optimizers that need it.
+        group: of processes that share the rows of each batch; None for this one alone.
 
     Raises:
         ConfigError: arguments that do not go together.
     """
     try:
         model = _model(config, dataset)
-        first = _optimizers(OPTIMIZER.name, config.parts, model, loss)
-        second = _optimizers(SECOND_OPTIMIZER.name, config.parts, model, loss)
+        first = _optimizers(OPTIMIZER.name, config.parts, model, loss, group)
+        second = _optimizers(SECOND_OPTIMIZER.name, config.parts, model, loss, group)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
     return TrainingModule(
@@ -73,6 +83,7 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
         loss_after_step=config.training.loss_after_step,
         controlled="optimizer.control" in config.parts,
         exactness="exactness" in config.training.diagnostics,
+        mine=functools.partial(share, group),
     )
 
 
@@ -106,7 +117,9 @@ def _model(config: RunConfig, dataset: Dataset) -> nn.Module:
     return model.to(dataset.inputs.dtype)
 
 
-def _optimizers(name: str, parts: Mapping[str, Part], model: nn.Module, loss: GaussNewtonLoss) -> list[Optimizer]:
+def _optimizers(
+    name: str, parts: Mapping[str, Part], model: nn.Module, loss: GaussNewtonLoss, group: dist.ProcessGroup | None
+) -> list[Optimizer]:
     """The optimizer of that name if there is one, and a second one for parameters that it does not take."""
     if name not in parts:
         return []
@@ -115,7 +128,9 @@ def _optimizers(name: str, parts: Mapping[str, Part], model: nn.Module, loss: Ga
     if issubclass(kind, GaussNewton):
         inner = {key: each for key, each in parts.items() if key.startswith(f"{name}.")}
         chosen = {key.rpartition(".")[2]: _build(key, each) for key, each in inner.items()}
-        return [_build(name, part, model, loss, **chosen)]
+        return [_build(name, part, model, loss, **chosen, group=group)]
+    if group is not None:
+        raise ConfigError(f"--ranks spreads the steps of GaussNewton over processes; {part.class_path} runs in one")
     if not issubclass(kind, torch.optim.Muon):
         return [_build(name, part, model.parameters())]
     # Muon orthogonalises matrices; its authors leave all else to AdamW.

@@ -1,5 +1,6 @@
 """One run: from a configuration to a folder with its metrics, its checkpoint and its results."""
 
+import functools
 import logging
 import math
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed as dist
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from tqdm import tqdm
@@ -21,6 +23,7 @@ from revgn_lab.runs.diagnosis import diagnoses, write_representations
 from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, TENSORBOARD, State, claim
 from revgn_lab.runs.metrics_table import MetricsTable
 from revgn_lab.runs.run_result import Result, diverged, read_result, write_results
+from revgn_lab.runs.several_processes import any_process, by_first, is_first
 from revgn_lab.runs.training.callbacks import Evaluation, RunProgress, SaveEpochs
 from revgn_lab.runs.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from revgn_lab.runs.training.interrupts import StopBetweenSteps
@@ -35,6 +38,7 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     progress: "bool | tqdm[Any]" = True,
+    group: dist.ProcessGroup | None = None,
 ) -> Result:
     """Train to the end; to diverge is an end too.
 
@@ -48,6 +52,7 @@ def run(
             is none yet, start; where the run is complete, return what it found.
         overwrite: start over, replacing what the folder holds of a run.
         progress: whether to show a bar; or a bar that counts the steps of several runs.
+        group: of processes that share the rows of each batch: the first one writes. None for this one alone.
 
     Raises:
         DataError, ConfigError, RunError: data, settings, folder or checkpoint are not what they should be.
@@ -55,7 +60,7 @@ def run(
     """
     training = config.training
     dataset, loss = build_data(config), build_loss(config)
-    module = build_module(config, dataset, loss)
+    module = build_module(config, dataset, loss, group)
     device = _device(training.device)
 
     def targets(of: Tensor) -> Tensor:
@@ -75,27 +80,23 @@ def run(
     probe = evaluation.inputs[: training.probe_rows]
     rows = target_rows(dataset.test_targets[: len(probe)], dataset.num_classes, dtype=probe.dtype)
     diagnosis = diagnoses(training, module.model, probe, rows)
-    state = claim(folder, config, resume=resume, overwrite=overwrite)
+    state = by_first(group, lambda: claim(folder, config, resume=resume, overwrite=overwrite))
     if state is State.COMPLETE:
         return read_result(folder)
     checkpoint = folder / CHECKPOINT if (folder / CHECKPOINT).is_file() else None
+    writes = is_first(group)
     # Its notes on hardware and on other products, which the output of this package has no room for.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    stop = StopBetweenSteps()
-    with _bar(progress, training.epochs * len(loader), folder.name) as bar, stop.listening():
+    stop = StopBetweenSteps(functools.partial(any_process, group))
+    written = [evaluation, *diagnosis, table, SaveEpochs(table, every=training.checkpoint_every)]
+    with _bar(progress and writes, training.epochs * len(loader), folder.name) as bar, stop.listening():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             max_epochs=training.epochs,
-            callbacks=[
-                stop,
-                evaluation,
-                *diagnosis,
-                table,
-                SaveEpochs(table, every=training.checkpoint_every),
-                RunProgress(bar),
-            ],
-            logger=[table, _tensorboard(folder, checkpoint)],
+            callbacks=[stop, *(written if writes else []), RunProgress(bar)],
+            logger=[table, _tensorboard(folder, checkpoint)] if writes else False,
+            enable_checkpointing=writes,
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
             log_every_n_steps=1,
@@ -104,13 +105,17 @@ def run(
         try:
             _fit(trainer, module, loader, checkpoint)
         except FloatingPointError as error:
-            return diverged(folder, str(error))
-    if "cka" in training.diagnostics:
-        write_representations(folder / REPRESENTATIONS, module.model, probe)
-    last = {name: value if math.isfinite(value) else None for name, value in table.rows[module.steps].items()}
-    final = {**last, "steps": module.steps, "rows": len(dataset.inputs)}
-    write_results(folder, final)
-    return Result(table.frame())
+            reason = str(error)
+            return by_first(group, lambda: diverged(folder, reason))
+
+    def end() -> Result:
+        if "cka" in training.diagnostics:
+            write_representations(folder / REPRESENTATIONS, module.model, probe)
+        last = {name: value if math.isfinite(value) else None for name, value in table.rows[module.steps].items()}
+        write_results(folder, {**last, "steps": module.steps, "rows": len(dataset.inputs)})
+        return Result(table.frame())
+
+    return by_first(group, end)
 
 
 def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Any, checkpoint: Path | None) -> None:
@@ -119,6 +124,7 @@ def _fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Any, checkpoin
             # Workers only cost where the data lie in memory; the other is between Lightning and torch.
             warnings.filterwarnings("ignore", ".*does not have many workers")
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint")  # those that write
             trainer.fit(module, loader, ckpt_path=checkpoint)
     except SystemExit:
         if not trainer.interrupted:

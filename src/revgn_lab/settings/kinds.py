@@ -125,7 +125,8 @@ OPTIMIZER = Kind(
     torch.optim.Optimizer,
     {c.__name__: c for c in _OPTIMIZERS} | {"DenseGaussNewton": dense.GaussNewton},
     frozenset(
-        {"model", "loss", "params", "right_inverse", "solver", "control", "capturable", "differentiable", "maximize"}
+        {"model", "loss", "params", "right_inverse", "solver", "control", "group"}
+        | {"capturable", "differentiable", "maximize"}
     ),
 )
 RIGHT_INVERSE = Kind(

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,19 @@ class StopBetweenSteps(Callback):
 
     An interrupt that comes while C++ code writes a checkpoint or a destructor runs can otherwise be lost or be taken
     for another error.
+
+    Args:
+        asked_anywhere: whether any process was asked, given whether this one was: all stop at the same step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked_anywhere: Callable[[bool], bool] = bool) -> None:
         self.asked = False
+        self._asked_anywhere = asked_anywhere
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.asked:
+        if self._asked_anywhere(self.asked):
             raise KeyboardInterrupt
 
     @contextmanager

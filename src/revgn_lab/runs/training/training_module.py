@@ -43,6 +43,7 @@ class TrainingModule(pl.LightningModule):
         loss_after_step: whether to measure the loss on the same batch again after every step.
         controlled: whether Gauss-Newton's control judges its steps, which then tell the loss after them by themselves.
         exactness: whether to record the defect and the rank of every half-coupling that Gauss-Newton has solved.
+        mine: gives those rows of a batch that Gauss-Newton is given in this process.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TrainingModule(pl.LightningModule):
         loss_after_step: bool,
         controlled: bool = False,
         exactness: bool = False,
+        mine: Callable[[Tensor], Tensor] = lambda rows: rows,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -74,6 +76,7 @@ class TrainingModule(pl.LightningModule):
         self._loss_after_step = loss_after_step
         self._controlled = controlled
         self._exactness = exactness
+        self._mine = mine
 
     def configure_optimizers(self) -> Any:
         return list(self._optimizers), list(self._schedulers)
@@ -128,6 +131,7 @@ class TrainingModule(pl.LightningModule):
 
     def _direction_step(self, optimizer: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Row]:
         """A step of an optimizer that finds its direction itself; the outputs before it, and what to record."""
+        inputs, targets = self._mine(inputs), self._mine(targets)
         if self._controlled:
             report = optimizer.step(inputs=inputs, targets=targets)
         else:

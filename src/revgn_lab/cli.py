@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from revgn import __version__
 from revgn.naming import unknown_name
 from revgn_lab.commands import bench, demo, predict, report, study, table_model, train
+from revgn_lab.commands.completion import SHELLS, PrintCompletion
 from revgn_lab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ class _Parser(argparse.ArgumentParser):
 def _dispatch(words: list[str]) -> int:
     parser = _Parser("revgn", description=_DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument("--version", action="version", version=f"revgn {__version__}")
+    parser.add_argument(
+        "--print-completion", action=PrintCompletion, choices=SHELLS, help="print a script that completes commands"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name, command in _COMMANDS.items():
         # The help of `train` depends on the configuration that is named.

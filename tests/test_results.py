@@ -50,8 +50,9 @@ def test_readme_has_every_verdict(judgements):
     assert rows_of(RESULTS / "README.md") == expected_rows(judgements)
 
 
-def test_the_study_of_right_inverses_says_what_its_metrics_do(claims):
-    folder = RESULTS / "right-inverse"
+@pytest.mark.parametrize("name", ["right-inverse", "theorem"])
+def test_studies_of_their_own_say_what_their_metrics_do(name, claims):
+    folder = RESULTS / name
     found = judge(pd.read_csv(folder / "metrics.csv.xz", low_memory=False), claims)
     assert rounded(claims_json(claims, found)) == rounded((folder / "claims.json").read_text("utf-8"))
     assert rows_of(folder / "README.md") == expected_rows(found)
@@ -77,7 +78,7 @@ def expected_rows(judgements):
     ]
 
 
-@pytest.mark.parametrize("name", ["cpu", "right-inverse"])
+@pytest.mark.parametrize("name", ["cpu", "right-inverse", "theorem"])
 def test_the_page_is_whole_and_speaks_of_no_machine(name):
     page = (RESULTS / name / "index.html").read_text("utf-8")
     assert page.rstrip().endswith("</html>")

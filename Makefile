@@ -12,7 +12,7 @@ PAGES  := README.md $(wildcard docs/*.md docs/quickstart/*.md)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test nightly docs lint format clean
+.PHONY: help demo test nightly docs dist lint format clean
 
 help:  ## this list
 	@awk -F ':.*##[ \t]*' '/^[a-z-]+:.*##/ { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,16 @@ nightly: $(STAMPS)/dev  ## install and run the tests that take long, and the Pyt
 docs: $(STAMPS)/docs  ## install and build the documentation; its first page is docs/_build/html/index.html
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(PY) -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
 	$(PY) docs/check_links.py docs/_build/html
+
+# The wheel and the sdist in turn, each beside torch alone.
+dist: $(STAMPS)/dev  ## build wheel and sdist into dist/, and try both in a fresh environment
+	rm -rf dist
+	$(PY) -m build
+	$(PYTHON) -m venv --clear build/smoke
+	build/smoke/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt torch
+	for package in dist/*.whl dist/*.tar.gz; do \
+	    build/smoke/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --force-reinstall $$package \
+	        && build/smoke/bin/python tests/release/smoke.py || exit 1; done
 
 lint: $(STAMPS)/dev  ## style, types, import layers, spelling
 	$(PY) -m ruff check

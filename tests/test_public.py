@@ -1,9 +1,12 @@
 """The public face: names, and what importing costs."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 import revgn
 from revgn.naming import unknown_name
@@ -43,3 +46,12 @@ def test_import_alone_loads_nothing():
 def test_unknown_names_are_listed_and_the_nearest_offered():
     assert unknown_name("solver", "svdd", ["SVD", "QR"]) == "unknown solver 'svdd'; did you mean 'SVD'? known: QR, SVD"
     assert unknown_name("solver", "zzz", ["SVD", "QR"]) == "unknown solver 'zzz'; known: QR, SVD"
+
+
+def test_changelog_and_citation_speak_of_this_version():
+    root = Path(__file__).parents[1]
+    changes = re.search(r"^## \[(.+)\] - (.+)$", (root / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    citation = yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
+    assert changes is not None
+    assert (citation["version"], citation["date-released"]) == changes.groups()
+    assert citation["version"] == revgn.__version__

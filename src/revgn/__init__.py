@@ -1,4 +1,4 @@
-"""Exact Gauss-Newton training of deep reversible networks.
+"""Exact Gauss-Newton training of any PyTorch module.
 
 Public names are imported on first use, so that `import revgn` costs nothing and `revgn --help` answers at once.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from revgn.optim.levenberg_marquardt import LevenbergMarquardt
     from revgn.optim.step_report import Report
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Fit",
     "GaussNewton",

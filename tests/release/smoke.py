@@ -20,7 +20,7 @@ def check(what, holds):
 
 
 def main():
-    check(f"version {VERSION} of {Path(revgn.__file__).parent}", VERSION == revgn.__version__)
+    check(f"version {VERSION} of {Path(revgn.__file__).parent}", revgn.__version__ == VERSION)
     torch.manual_seed(0)
     x = torch.linspace(-3, 3, 40, dtype=torch.float64).unsqueeze(1)
     model = torch.nn.Sequential(torch.nn.Linear(1, 20), torch.nn.Tanh(), torch.nn.Linear(20, 1)).double()

@@ -11,12 +11,11 @@ def require_count(name: str, value: Any, *, least: int = 1) -> None:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
-def require_damping(value: Any, *, chosen: bool) -> None:
-    """Raise ValueError unless the value is a positive number, or "gcv" where it may be chosen by the rows."""
+def require_damping(value: Any, rule: str) -> None:
+    """Raise ValueError unless the value is a positive number, or the name of the rule by which the rows choose it."""
     known = isinstance(value, Real) and not isinstance(value, bool) and 0.0 < float(value) < math.inf
-    if not known and not (chosen and isinstance(value, str) and value == "gcv"):
-        expected = "'gcv' or a positive number" if chosen else "a positive number"
-        raise ValueError(f"damping must be {expected}, got {value!r}")
+    if not known and not (isinstance(value, str) and value == rule):
+        raise ValueError(f"damping must be {rule!r} or a positive number, got {value!r}")
 
 
 def require_widths(value: Any) -> tuple[int, ...]:

@@ -11,14 +11,20 @@ from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from revgn.estimators.chunk_steps import SMOOTHING, Examples, fit_chunks
+from revgn.estimators.chunk_steps import Classifying, fit_chunks
 from revgn.estimators.ensemble import Ensemble, counted, mean_curve
+from revgn.estimators.held_out import HeldOut, folds
 from revgn.estimators.perceptron import Network
 from revgn.estimators.scaling import Scaling
 
 Array = NDArray[Any]
 # Rows times classes of a chunk, at most: the kernel of a step takes its square.
 MOST = 2000
+# Each network leaves out a share of the rows, an eighth or less, of which it can then be told how sure to be.
+FOLDS = 8
+# From little to much, each tried on the first networks.
+DAMPINGS, PILOTS = (0.1, 1.0, 10.0), 2
+UNDECIDED = 1.0  # where there are too few rows to leave any out
 
 
 class GaussNewtonClassifier(ClassifierMixin, Ensemble):
@@ -28,21 +34,24 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         probabilities = model.predict_proba(X_new)
 
     Each network is fitted to the cross-entropy by damped Gauss-Newton steps in row space, on chunks of the rows: a
-    hundred steps that solve their chunk's linear equations are all it takes. Inputs are scaled inside; numbers only, so
-    encode categories first; NaN and sparse inputs are refused.
+    hundred steps that solve their chunk's linear equations are all it takes. Each network leaves out an eighth of the
+    rows or less, which then choose the damping and, by one temperature, how sure all of them are. Inputs are scaled
+    inside; numbers only, so encode categories first; NaN and sparse inputs are refused.
 
-    When to use it: some hundred to some thousand rows of numbers or small images. Where a linear model is as good, its
-    probabilities are better. Beyond `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would
-    never be used: take `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
+    When to use it: some hundred to some thousand rows of numbers or small images. Beyond
+    `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would never be used: take
+    `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
 
     No `partial_fit`: the steps grow shorter towards an end that has to be known.
 
-    Cost: `max_iter` steps of (c k)^3 / 3 a network, for c rows a chunk and k classes, whatever the number of rows.
+    Cost: `max_iter` steps of (c k)^3 / 3 a network, for c rows a chunk and k classes, whatever the number of rows;
+    half as much again for the choice of the damping.
 
     Args:
         n_estimators: networks from different starts, 8 by default.
         hidden_layer_sizes: widths of the hidden layers, (64, 64) by default; tanh follows each.
-        damping: lambda relative to the mean diagonal of a chunk's kernel, 0.1 by default.
+        damping: lambda relative to the mean diagonal of a chunk's kernel; "held-out", the default, takes that of 0.1, 1
+            and 10 by which the first two networks do best on rows that they have not seen, and 1 for less than 16 rows.
         max_iter: steps of each network, 100 by default.
         chunk_rows: the most rows of a step, 100 by default; fewer where rows times classes would exceed 2000.
         class_weight: None, "balanced", or how often each row of a class counts, by class.
@@ -52,6 +61,8 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
 
     Attributes:
         classes_: the classes, ascending, (k,).
+        damping_: the damping of the fit.
+        temperature_: by what the networks' outputs are divided before they are taken for logarithms of probabilities.
         n_features_in_, feature_names_in_: of the inputs, the names where they had some.
         n_iter_: steps that each network took.
         loss_curve_: cross-entropy of each step's chunk before the step, on average over the networks.
@@ -65,7 +76,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         *,
         n_estimators: int = 8,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
-        damping: float = 0.1,
+        damping: float | str = "held-out",
         max_iter: int = 100,
         chunk_rows: int = 100,
         class_weight: Any = None,
@@ -82,6 +93,8 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.random_state = random_state
+
+    _damping_rule = "held-out"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GaussNewtonClassifier":
         """Fit the networks.
@@ -110,20 +123,48 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         size = self._chunk(len(x), classes)
         weight = weight * compute_class_weight(self.class_weight, classes=classes, y=y)[index]
         scaling = Scaling.of(x, weight)
-        examples = Examples.of(scaling.apply(x), index, counted(weight))
-        random = check_random_state(self.random_state)
+        inputs, random = scaling.apply(x), check_random_state(self.random_state)
+        rows = HeldOut(inputs, index, counted(weight), folds(inputs, max(FOLDS, self.n_estimators), random))
         tasks: list[dict[str, Any]] = []
-        for _ in range(self.n_estimators):
+        for number in range(self.n_estimators):
             start = Network.start((x.shape[1], *widths, len(classes)), random)
-            tasks.append({"start": start, "examples": examples, "seed": random.randint(2**31 - 1)})
-        fitted = self._run(fit_chunks, tasks, steps=self.max_iter, chunk_rows=size, damping=float(self.damping))
+            tasks.append({"start": start, "examples": rows.examples(number), "seed": random.randint(2**31 - 1)})
+        damping, fitted = self._fitted(tasks, rows, size)
+        networks = [each.network for each in fitted]
         # All at once, at the end: what is interrupted before has learnt nothing.
         self.classes_ = classes
+        self.damping_ = damping
+        self.temperature_ = rows.temperature(networks)[0] if rows.some else 1.0
         self.input_scaling_ = scaling
         self.n_iter_ = self.max_iter
         self.loss_curve_ = mean_curve([each.loss_curve for each in fitted])
-        self.networks_ = [each.network for each in fitted]
+        self.networks_ = networks
         return self
+
+    def _fitted(
+        self, tasks: Sequence[dict[str, Any]], rows: HeldOut, chunk_rows: int
+    ) -> tuple[float, list[Classifying]]:
+        """The damping, and the networks that are fitted with it."""
+        dampings: Sequence[float] = (self.damping,) if not isinstance(self.damping, str) else DAMPINGS
+        if len(dampings) > 1 and not rows.some:
+            dampings = (UNDECIDED,)
+        pilots = tasks[:PILOTS] if len(dampings) > 1 else []
+        tried = self._run(
+            fit_chunks,
+            [{**task, "damping": float(damping)} for damping in dampings for task in pilots],
+            steps=self.max_iter,
+            chunk_rows=chunk_rows,
+        )
+        by_damping = [tried[first * len(pilots) : (first + 1) * len(pilots)] for first in range(len(dampings))]
+        losses = [rows.temperature([one.network for one in each])[1] if pilots else 0.0 for each in by_damping]
+        best = int(np.argmin(losses))
+        others = self._run(
+            fit_chunks,
+            [{**task, "damping": float(dampings[best])} for task in tasks[len(pilots) :]],
+            steps=self.max_iter,
+            chunk_rows=chunk_rows,
+        )
+        return float(dampings[best]), [*by_damping[best], *others]
 
     @property
     def most_rows(self) -> int:
@@ -136,16 +177,10 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         return self.classes_[probabilities.argmax(1)]
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class, (m, k), in the order of `classes_`: the mean of the networks'.
-
-        What label smoothing has put on every class is taken out again.
-        """
+        """The probability of each class, (m, k), in the order of `classes_`: the mean of the networks'."""
         new = self._scaled(X)
-        mean = np.mean([softmax(network.outputs(new), axis=1) for network in self.networks_], axis=0)
-        k = len(self.classes_)
-        # A network that is as sure as its smoothed targets is sure; one that is surer is taken for no surer than that.
-        sharp = np.maximum(mean - SMOOTHING / k, 1e-2 * mean)
-        return sharp / sharp.sum(1, keepdims=True)
+        each = [softmax(network.outputs(new) / self.temperature_, axis=1) for network in self.networks_]
+        return np.mean(each, axis=0)
 
     def decision_function(self, X: Any) -> Array:
         """Logarithms of the probabilities, (m, k); for two classes that of their quotient, (m,)."""

@@ -43,10 +43,10 @@ class Ensemble(BaseEstimator):
         """The widths of the hidden layers, where all parameters are what they should be."""
         for name, least in (("n_estimators", 1), ("max_iter", 1), ("chunk_rows", 2)):
             require_count(name, getattr(self, name), least=least)
-        require_damping(self.damping, chosen=self._damping_may_be_chosen)
+        require_damping(self.damping, self._damping_rule)
         return require_widths(self.hidden_layer_sizes)
 
-    _damping_may_be_chosen = False
+    _damping_rule: str
 
     def _weighted(self, x: Array, y: Array, sample_weight: Any) -> tuple[Array, Array, Array]:
         """The rows that count, what is wanted of them, and how often they count, (n,).

@@ -65,7 +65,7 @@ class GaussNewtonRegressor(RegressorMixin, Ensemble):
     Source: Golub, Heath, Wahba (1979) for the ridge; docs/theory.md, "Steps of controlled length".
     """
 
-    _damping_may_be_chosen = True
+    _damping_rule = "gcv"
 
     def __init__(
         self,

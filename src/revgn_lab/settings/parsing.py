@@ -13,12 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
 import revgn_lab.data
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
+from revgn_lab.settings.checks import is_named, load_yaml
 from revgn_lab.settings.config import Part, RunConfig, Training
 from revgn_lab.settings.kinds import KINDS, OPTIMIZER
 from revgn_lab.settings.messages import one_line
@@ -30,11 +30,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is not valid YAML, or not a list of settings.
     """
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {one_line(str(error))}") from error
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+    settings = load_yaml(path)
+    if not is_named(settings):
         raise ConfigError(f"{path} holds no settings; expected lines such as 'epochs: 10'")
     return settings
 

@@ -12,32 +12,10 @@ from revgn_lab.report.records import Record, read_record
 from revgn_lab.runs import folders
 from revgn_lab.runs.metrics_table import COLUMNS
 from revgn_lab.studies.outcomes import note_of
-from revgn_lab.studies.rows import TABLE, read_rows
+from revgn_lab.studies.rows import LABELS, TABLE, Labels, read_rows
 
 SINGLE = "single runs"
 """What stands for the study of runs that belong to none."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Where a run stands in the figures.
-
-    Attributes:
-        study, scale: which section.
-        dataset, setting: which panel.
-        optimizer: which curve.
-        seed: which run of the curve.
-    """
-
-    study: str
-    scale: str
-    dataset: str
-    setting: str
-    optimizer: str
-    seed: int
-
-
-LABELS = tuple(Labels.__dataclass_fields__)
 
 
 @dataclass(frozen=True, eq=False)

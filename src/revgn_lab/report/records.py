@@ -1,6 +1,6 @@
 """What the folder of one run tells a report."""
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -75,9 +75,7 @@ def _unended(folder: Path, state: folders.State, settings: Mapping[str, Any], no
 
 
 def _ended(folder: Path, settings: Mapping[str, Any]) -> Record:
-    results = json.loads((folder / folders.RESULTS).read_text(encoding="utf-8"))
-    if not isinstance(results, dict):
-        raise ValueError(f"{folders.RESULTS} holds no results")
+    results = folders.read_results(folder)
     reason = str(results.get("diverged") or "")
     state = State.DIVERGED if reason else State.COMPLETE
     return Record(folder, state, reason, settings, results.get("environment", {}), _metrics(folder / folders.METRICS))
@@ -94,13 +92,7 @@ def _metrics(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _named(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by the names that the command line has for them: optimizer.lr, and optimizer for its class."""
-    named: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = prefix if key in ("class_path", "init_args") else f"{prefix}.{key}".lstrip(".")
-        if isinstance(value, Mapping) and value:
-            named |= _named(value, name)
-        elif value != {}:  # the arguments of a class that takes none
-            named[name] = value
-    return named
+    plain = {name: value for name, value in folders.flat_settings(settings).items() if value != {}}  # no arguments
+    return {re.sub(r"\.(class_path|init_args)\b", "", name): value for name, value in plain.items()}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from revgn_lab.files import write_atomically
 from revgn_lab.runs.environment import environment
-from revgn_lab.runs.folders import METRICS, RESULTS
+from revgn_lab.runs.folders import METRICS, RESULTS, read_results
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,7 @@ class Result:
 
 def read_result(folder: Path) -> Result:
     """What the run in this folder, which is complete, came to."""
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    return Result(pd.read_csv(folder / METRICS), results.get("diverged"))
+    return Result(pd.read_csv(folder / METRICS), read_results(folder).get("diverged"))
 
 
 def write_results(folder: Path, final: Mapping[str, Any], **others: str) -> None:

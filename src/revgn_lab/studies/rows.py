@@ -15,19 +15,14 @@ TABLE = "runs.tsv"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One curve of one figure with one seed, and the run that it shows.
+class Labels:
+    """Where a run stands in figures and tables.
 
     Attributes:
-        study, scale: the figure.
-        dataset, setting: the panel of the figure.
-        optimizer: the name of the curve.
-        seed: as in the configuration.
-        folder: of the run, relative to that of the study. It follows from all settings of the run: rows that need the
-            same run share it.
-        batch: the process that the run takes its turn in.
-        threads: CPU threads of that process.
-        config: all settings of the run where it has just been planned; the table leaves them to the run's folder.
+        study, scale: which figure, or section of a page.
+        dataset, setting: which panel.
+        optimizer: which curve.
+        seed: which run of the curve, as in the configuration.
     """
 
     study: str
@@ -36,6 +31,23 @@ class Row:
     setting: str
     optimizer: str
     seed: int
+
+
+LABELS = tuple(each.name for each in fields(Labels))
+
+
+@dataclass(frozen=True)
+class Row(Labels):
+    """One curve of one figure with one seed, and the run that it shows.
+
+    Attributes:
+        folder: of the run, relative to that of the study. It follows from all settings of the run: rows that need the
+            same run share it.
+        batch: the process that the run takes its turn in.
+        threads: CPU threads of that process.
+        config: all settings of the run where it has just been planned; the table leaves them to the run's folder.
+    """
+
     folder: str
     batch: str
     threads: int

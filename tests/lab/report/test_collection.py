@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 
 from revgn_lab.errors import RunError
-from revgn_lab.report.collection import LABELS, SINGLE, collect, metrics_of
+from revgn_lab.report.collection import SINGLE, collect, metrics_of
 from revgn_lab.report.records import State, read_record
 from revgn_lab.runs.run import run
+from revgn_lab.studies.rows import LABELS
 from study_folders import ENVIRONMENT, Runs, metrics_of_run, settings_of, write_run
 
 

@@ -95,47 +95,24 @@ def image_parts(
 ) -> Parts:
     """Parts of a set of images, with one mean and one standard deviation per channel, as is the custom for these sets.
 
-    Args:
-        pixels: (n, channels, p) bytes.
-        labels: (n,) int64.
-        test_pixels: (m, channels, p) bytes.
-        test_labels: (m,) int64.
-        classes: names of the classes.
+    Pixels are (n, channels, p) bytes, labels (n,) int64.
     """
-    statistics = [byte_statistics(channel) for channel in pixels.unbind(dim=1)]
-    width = pixels.shape[2]
+    means, scales = zip(*map(byte_statistics, pixels.unbind(dim=1)), strict=True)
+    mean, scale = (torch.stack(each).repeat_interleave(pixels.shape[2]) for each in (means, scales))
     return Parts(
-        inputs=pixels.flatten(start_dim=1),
-        targets=labels,
-        test_inputs=test_pixels.flatten(start_dim=1),
-        test_targets=test_labels,
-        mean=torch.stack([mean for mean, _ in statistics]).repeat_interleave(width),
-        scale=torch.stack([scale for _, scale in statistics]).repeat_interleave(width),
-        classes=classes,
+        pixels.flatten(start_dim=1), labels, test_pixels.flatten(start_dim=1), test_labels, mean, scale, classes
     )
 
 
-def regression_parts(inputs: Tensor, targets: Tensor, test_inputs: Tensor, test_targets: Tensor) -> Parts:
-    """Parts of a regression table, inputs and targets with the statistics of their columns.
+def regression_parts(inputs: Tensor, targets: Tensor, train: Tensor, test: Tensor) -> Parts:
+    """Parts of a regression table, inputs (n, d) and targets (n, k) float64, with the statistics of their columns.
 
-    Args:
-        inputs: (n, d) float64.
-        targets: (n, k) float64.
-        test_inputs: (m, d) float64.
-        test_targets: (m, k) float64.
+    The numbers of the rows in each part, `train` and `test`, are those of `split`.
     """
-    mean, scale = column_statistics(inputs)
-    target_mean, target_scale = column_statistics(targets)
-    return Parts(
-        inputs=inputs,
-        targets=targets,
-        test_inputs=test_inputs,
-        test_targets=test_targets,
-        mean=mean,
-        scale=scale,
-        target_mean=target_mean,
-        target_scale=target_scale,
-    )
+    mean, scale = column_statistics(inputs[train])
+    target_mean, target_scale = column_statistics(targets[train])
+    parts = (inputs[train], targets[train], inputs[test], targets[test])
+    return Parts(*parts, mean, scale, target_mean=target_mean, target_scale=target_scale)
 
 
 def byte_statistics(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from revgn_lab.data.data_error import DataError
-from revgn_lab.data.downloads import RemoteFile, download, find
+from revgn_lab.data.downloads import RemoteFile, find_or_download
 from revgn_lab.data.parts import Parts, image_parts
 
 _PIXELS = 3 * 32 * 32  # red, green and blue plane of an image
@@ -21,6 +21,7 @@ _TRAINING = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "da
 _TEST = "test_batch"
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _REMEDY = "remove or replace it and run again (a missing archive is downloaded)"
+_ADVICE = "Put an archive of https://www.cs.toronto.edu/~kriz/cifar.html into one of these folders"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class CifarSource:
         Raises:
             DataError: the batches cannot be had, or are not what they should be.
         """
-        place = find(roots, ("cifar10", "."), tuple(_FORMS)) or self._download(roots)
+        missing = f"cifar10: none of {', '.join(_FORMS)}"
+        place = find_or_download(self.archive, roots, ("cifar10", "."), tuple(_FORMS), missing=missing, advice=_ADVICE)
         form = _FORMS[place.name]
         content = _read_folder(place, form.suffix) if place.is_dir() else _read_archive(place, form.suffix)
         batches = {name: self._decode(form, content[name], f"{place}: {name}{form.suffix}") for name in content}
@@ -51,16 +53,6 @@ class CifarSource:
             *batches[_TEST],
             classes=_CLASSES,
         )
-
-    def _download(self, roots: Sequence[Path]) -> Path:
-        try:
-            return download(self.archive, roots[0] / "cifar10")
-        except DataError as error:
-            searched = ", ".join(str(root / "cifar10") for root in roots)
-            raise DataError(
-                f"cifar10: none of {', '.join(_FORMS)} in {searched}, and {error}. "
-                "Put an archive of https://www.cs.toronto.edu/~kriz/cifar.html into one of these folders"
-            ) from error
 
     def _decode(self, form: "_Form", content: bytes, where: str) -> tuple[Tensor, Tensor]:
         """Pixels (rows, 3, 1024) and labels (rows,) of a batch."""

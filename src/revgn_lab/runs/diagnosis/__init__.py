@@ -2,9 +2,8 @@
 
 from revgn_lab.runs.diagnosis.chosen import diagnoses
 from revgn_lab.runs.diagnosis.diagnosis import Diagnosis
-from revgn_lab.runs.diagnosis.kernel import KernelDiagnosis
+from revgn_lab.runs.diagnosis.kernel import AlignmentDiagnosis, KernelDiagnosis
 from revgn_lab.runs.diagnosis.representations import RepresentationDiagnosis, write_representations
-from revgn_lab.runs.diagnosis.targets import AlignmentDiagnosis
 from revgn_lab.runs.diagnosis.weight_movement import WeightDiagnosis
 
 __all__ = [

@@ -48,7 +48,7 @@ def parse(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingPro
         ConfigError: an unknown setting or class, a wrong type, a value out of range.
     """
     parts, plain = _choose_parts(settings, overrides)
-    parser = _shared_parser(tuple(parts.items()))
+    parser = _parser(tuple(parts.items()))
     _override(plain, overrides, set(parser.get_defaults().keys()))
     try:
         # In two steps, as jsonargparse words what is missing better on a command line.
@@ -58,11 +58,11 @@ def parse(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingPro
     return _typed(parts, parsed.as_dict())
 
 
-def settings_help(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingProxyType({})) -> str:
+def settings_help(settings: Mapping[str, Any]) -> str:
     """Every setting of the classes that this configuration uses, with its type, its value and what it means."""
-    parts, plain = _choose_parts(settings, overrides)
-    parser = _parser(parts)
-    _override(plain, overrides, set(parser.get_defaults().keys()))
+    parts, plain = _choose_parts(settings, {})
+    parser = _parser.__wrapped__(tuple(parts.items()))  # not the shared one, as its defaults are to change
+    _override(plain, {}, set(parser.get_defaults().keys()))
     parser.set_defaults(vars(parser.parse_object(plain, _skip_required=True).as_flat()))
     text = parser.format_help()
     return text.partition("Show this help message and exit.\n")[2].strip("\n")
@@ -119,12 +119,9 @@ def _part(name: str, value: Any) -> Part | None:
 
 
 @functools.cache  # to make one takes as long as to parse with it, and a study has hundreds of runs
-def _shared_parser(parts: tuple[tuple[str, str], ...]) -> ArgumentParser:
-    return _parser(dict(parts))
-
-
-def _parser(parts: Mapping[str, str]) -> ArgumentParser:
+def _parser(chosen: tuple[tuple[str, str], ...]) -> ArgumentParser:
     """A parser of all settings, given the class of each part."""
+    parts = dict(chosen)
     for name in ("loss", "optimizer"):
         if name not in parts:
             raise ConfigError(f"no {name} chosen; name one of {', '.join(KINDS[name].classes)}")

@@ -16,7 +16,7 @@ from revgn_lab.studies.worker import run_row
 
 @pytest.fixture
 def run_here(monkeypatch):
-    def make(folder, pending, machine, *, total, progress):
+    def make(folder, pending, machine, *, total):
         finished = [run_row(folder, row) for row in pending]  # every row, whatever became of those before it
         return 0 if all(finished) else 1
 
@@ -89,9 +89,8 @@ def test_a_dry_run_prints_the_table_and_runs_nothing(define, tmp_path, capsys):
     assert main(["study", define(), "--out", str(folder), "--dry-run"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert re.fullmatch(
-        r"to do\ttiny: digits, mini-batches, GN exact, seed 0\truns/digits-gaussnewton-0-\w{12}", lines[0]
-    )
+    line = r"to do\ttiny: digits, mini-batches, GN exact, seed 0\truns/digits-gaussnewton-0-\w{12}"
+    assert re.fullmatch(line, lines[0])
     assert last == f"4 curves of 4 runs, of which 0 are complete in {folder}"
     assert not folder.exists()
 
@@ -101,20 +100,3 @@ def test_studies_and_scales_are_listed_with_a_line_each(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(shipped_studies()) + 3 + 2
     assert all(len(line) <= 130 for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["ntkk"], "unknown study 'ntkk'; did you mean 'ntk'?"),
-        (["ntk", "--scale", "smok"], "unknown scale 'smok'; did you mean 'smoke'?"),
-        ([], "no NAME; give the path of a YAML file or one of all, batch-size,"),
-        (["ntk", "--job", "2"], "unrecognized arguments: --job 2; see revgn study --help"),
-        (["ntk", "--jobs", "two"], "argument --jobs: invalid int value: 'two'; see revgn study --help"),
-    ],
-)
-def test_wrong_usage_is_reported_in_one_line(capsys, words, message):
-    assert main(["study", *words]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith(f"revgn: error: {message}")
-    assert captured.err.count("\n") == 1

@@ -1,14 +1,13 @@
 """From a configuration to the objects that are trained."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 import revgn_lab.data
 from revgn import GaussNewton
@@ -56,6 +55,7 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
     Raises:
         ConfigError: arguments that do not go together.
     """
+    scheduler = config.parts.get(SCHEDULER.name)
     try:
         model = _model(config, dataset)
         first = _optimizers(OPTIMIZER.name, config.parts, model, loss)
@@ -66,7 +66,7 @@ def build_module(config: RunConfig, dataset: Dataset, loss: GaussNewtonLoss) -> 
         model,
         loss,
         [*first, *second],
-        _schedulers(config.parts.get(SCHEDULER.name), [*first, *second]),
+        [_build(SCHEDULER.name, scheduler, each) for each in (*first, *second)] if scheduler else [],
         switch=Switch(config.training.switch_after, len(first)) if config.training.switch_after else None,
         classes=dataset.num_classes,
         schedule_by=config.training.schedule_by,
@@ -100,9 +100,7 @@ def _model(config: RunConfig, dataset: Dataset) -> nn.Module:
     takes = signature(MODEL.find(part.class_path)).parameters
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation takes no generator
         torch.manual_seed(config.training.seed)
-        model = _build(
-            MODEL.name, config.parts[MODEL.name], **{name: value for name, value in given.items() if name in takes}
-        )
+        model = _build(MODEL.name, part, **{name: value for name, value in given.items() if name in takes})
     return model.to(dataset.inputs.dtype)
 
 
@@ -123,7 +121,3 @@ def _optimizers(name: str, parts: Mapping[str, Part], model: nn.Module, loss: Ga
     others = [parameter for parameter in model.parameters() if parameter.ndim != 2]
     shared = {name: value for name, value in part.init_args.items() if name in ("lr", "weight_decay")}
     return [_build(name, part, matrices), *([torch.optim.AdamW(others, **shared)] if others else [])]
-
-
-def _schedulers(part: Part | None, optimizers: Sequence[Optimizer]) -> list[LRScheduler]:
-    return [_build(SCHEDULER.name, part, optimizer) for optimizer in optimizers] if part else []

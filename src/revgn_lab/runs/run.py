@@ -5,7 +5,7 @@ import math
 import threading
 import warnings
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from revgn_lab.errors import RunError
 from revgn_lab.runs.build import build_data, build_loss, build_module, loss_targets, target_rows
-from revgn_lab.runs.diagnosis import diagnoses, write_representations
+from revgn_lab.runs.diagnosis.chosen import diagnoses
+from revgn_lab.runs.diagnosis.representations import write_representations
 from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, TENSORBOARD, State, claim
 from revgn_lab.runs.metrics_table import MetricsTable
 from revgn_lab.runs.run_result import Result, diverged, read_result, write_results
@@ -34,7 +35,7 @@ def run(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    progress: "bool | tqdm[Any]" = True,
+    progress: bool = True,
 ) -> Result:
     """Train to the end; to diverge is an end too.
 
@@ -47,7 +48,7 @@ def run(
         resume: go on from the last checkpoint in the folder, to the very end that an unbroken run reaches; where there
             is none yet, start; where the run is complete, return what it found.
         overwrite: start over, replacing what the folder holds of a run.
-        progress: whether to show a bar; or a bar that counts the steps of several runs.
+        progress: whether to show a bar, on terminals only: a log file has no use for one that is drawn over and over.
 
     Raises:
         DataError, ConfigError, RunError: data, settings, folder or checkpoint are not what they should be.
@@ -82,7 +83,9 @@ def run(
     # Its notes on hardware and on other products, which the output of this package has no room for.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     stop = StopBetweenSteps()
-    with _bar(progress, training.epochs * len(loader), folder.name) as bar, stop.listening():
+    steps = training.epochs * len(loader)
+    disable = None if progress else True
+    with tqdm(total=steps, desc=folder.name, unit="step", disable=disable, dynamic_ncols=True) as bar, stop.listening():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
@@ -98,6 +101,7 @@ def run(
             logger=[table, _tensorboard(folder, checkpoint)],
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
+            enable_progress_bar=False,
             log_every_n_steps=1,
             default_root_dir=folder,
         )
@@ -140,14 +144,6 @@ def _reporting_once() -> Generator[None]:
         yield
     finally:
         threading.excepthook = default
-
-
-def _bar(progress: "bool | tqdm[Any]", steps: int, name: str) -> "AbstractContextManager[tqdm[Any]]":
-    """The bar to count on. One that several runs share is not ours to close."""
-    if not isinstance(progress, bool):
-        return nullcontext(progress)
-    # None: on terminals only. A log file has no use for a bar that is drawn over and over.
-    return tqdm(total=steps, desc=name, unit="step", disable=None if progress else True, dynamic_ncols=True)
 
 
 def _tensorboard(folder: Path, checkpoint: Path | None) -> TensorBoardLogger:

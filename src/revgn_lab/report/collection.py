@@ -114,12 +114,8 @@ def _curve_name(run: Run, all_runs: Sequence[Run]) -> str:
     beside = [other for other in all_runs if replace(other.labels, seed=run.labels.seed) == run.labels]
     differing = _differing([other.record.settings for other in beside])
     words = [f"{setting.rpartition('.')[2]} {run.record.settings.get(setting)}" for setting in differing]
-    twins = [
-        other
-        for other in beside
-        if not _differing([other.record.settings, run.record.settings]) and other.labels.seed == run.labels.seed
-    ]
-    if len(twins) > 1:  # the very same run twice
+    same_seed = [other for other in beside if other.labels.seed == run.labels.seed]
+    if sum(not _differing([other.record.settings, run.record.settings]) for other in same_seed) > 1:  # twice the same
         words.append(run.record.folder.name)
     return f"{name}, {', '.join(words)}" if words else name
 

@@ -67,7 +67,11 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
         for end, content in pictures(figure, looks).items():
             write_atomically(out / PICTURES / f"{figure.name}.{end}", content)
     content = {
-        **_about(runs, chapters),
+        "title": chapters[0].title if len(chapters) == 1 else f"Exact Gauss-Newton in {len(chapters)} studies",
+        "introduction": _introduction(runs),
+        "incomplete": _incomplete(runs),
+        "runs": runs,
+        "environment": environment_of(runs),
         **_found(chapters, claims, judgements),
         **_explained(chapters, judgements, main),
         "overview": main,
@@ -87,17 +91,6 @@ def _template() -> Any:
     loader = PackageLoader("revgn_lab.report")
     whole = Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=StrictUndefined)
     return whole.get_template("page.html.j2")
-
-
-def _about(runs: Sequence[Run], chapters: Sequence[Chapter]) -> dict[str, Any]:
-    """What was run, and how it ended."""
-    return {
-        "title": chapters[0].title if len(chapters) == 1 else f"Exact Gauss-Newton in {len(chapters)} studies",
-        "introduction": _introduction(runs),
-        "incomplete": _incomplete(runs),
-        "runs": runs,
-        "environment": environment_of(runs),
-    }
 
 
 def _found(chapters: Sequence[Chapter], claims: Sequence[Claim], judgements: Sequence[Judgement]) -> dict[str, Any]:

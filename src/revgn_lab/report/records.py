@@ -58,20 +58,16 @@ def read_record(folder: Path, note: Path | None = None) -> Record:
     try:
         state = folders.state_of(folder)
         settings = {} if state is folders.State.ABSENT else _named(read_yaml(folder / folders.CONFIG))
-        if state is not folders.State.COMPLETE:
-            return _unended(folder, state, settings, note)
-        return _ended(folder, settings)
+        if state is folders.State.COMPLETE:
+            return _ended(folder, settings)
+        if note is not None and note.is_file():
+            return Record(folder, State.FAILED, one_line(note.read_text(encoding="utf-8")), settings)
+        if state is folders.State.STARTED:
+            return Record(folder, State.UNFINISHED, "the same command goes on with it", settings)
+        return Record(folder, State.MISSING, "the command that makes it runs it", settings)
     except (ValueError, KeyError, OSError) as error:
         advice = "remove the folder and run it again"
         return Record(folder, State.UNREADABLE, f"{one_line(str(error))}; {advice}")
-
-
-def _unended(folder: Path, state: folders.State, settings: Mapping[str, Any], note: Path | None) -> Record:
-    if note is not None and note.is_file():
-        return Record(folder, State.FAILED, one_line(note.read_text(encoding="utf-8")), settings)
-    if state in (folders.State.ABSENT, folders.State.PREPARED):
-        return Record(folder, State.MISSING, "the command that makes it runs it", settings)
-    return Record(folder, State.UNFINISHED, "the same command goes on with it", settings)
 
 
 def _ended(folder: Path, settings: Mapping[str, Any]) -> Record:

@@ -38,15 +38,10 @@ def by_setting(frame: pd.DataFrame, shown: Specification) -> tuple[Panel, ...]:
 
 
 def value_courses(frame: pd.DataFrame, shown: Specification) -> tuple[Panel, ...]:
-    """The course of training, a panel for each optimizer with a line for each value of the swept setting."""
-    return courses(_values_as_curves(frame), shown)
-
-
-def _values_as_curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with a panel for each optimizer (and data set) and a curve for each setting."""
+    """The course of training, a panel for each optimizer (and data set) with a line for each swept value."""
     parts = frame["setting"].astype(str).str.rpartition(", ")  # what stands before a comma, the comma, the rest
     panel = (parts[0] + parts[1]).str.cat(frame["optimizer"].astype(str))
-    return frame.assign(setting=panel, optimizer=parts[2])
+    return courses(frame.assign(setting=panel, optimizer=parts[2]), shown)
 
 
 def _sweeps(summary: pd.DataFrame) -> dict[str, list[str]]:

@@ -46,17 +46,16 @@ class Parts:
             raise DataError(f"dtype must be a floating point type such as torch.float32, got {dtype}")
         chosen = subset(len(self.inputs), rows, seed, name)
 
-        def target_values(targets: Tensor) -> Tensor:
-            if self.target_mean is None or self.target_scale is None:
-                return targets
-            return standardise(targets, self.target_mean, self.target_scale, dtype)
-
+        targets, test_targets = self.targets[chosen], self.test_targets
+        if self.target_mean is not None and self.target_scale is not None:
+            mean, scale = self.target_mean, self.target_scale
+            targets, test_targets = (standardise(each, mean, scale, dtype) for each in (targets, test_targets))
         return Dataset(
             name=name,
             inputs=standardise(self.inputs[chosen], self.mean, self.scale, dtype),
-            targets=target_values(self.targets[chosen]),
+            targets=targets,
             test_inputs=standardise(self.test_inputs, self.mean, self.scale, dtype),
-            test_targets=target_values(self.test_targets),
+            test_targets=test_targets,
             num_classes=len(self.classes) or None,
             classes=self.classes,
             target_mean=self.target_mean,

@@ -22,6 +22,7 @@ _TEST = "test_batch"
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _REMEDY = "remove or replace it and run again (a missing archive is downloaded)"
 _ADVICE = "Put an archive of https://www.cs.toronto.edu/~kriz/cifar.html into one of these folders"
+_Decoder = Callable[[bytes], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class CifarSource:
         """
         missing = f"cifar10: none of {', '.join(_FORMS)}"
         place = find_or_download(self.archive, roots, ("cifar10", "."), tuple(_FORMS), missing=missing, advice=_ADVICE)
-        form = _FORMS[place.name]
-        content = _read_folder(place, form.suffix) if place.is_dir() else _read_archive(place, form.suffix)
-        batches = {name: self._decode(form, content[name], f"{place}: {name}{form.suffix}") for name in content}
+        suffix, decode = _FORMS[place.name]
+        content = _read_folder(place, suffix) if place.is_dir() else _read_archive(place, suffix)
+        batches = {name: self._checked(decode, content[name], f"{place}: {name}{suffix}") for name in content}
         return image_parts(
             torch.cat([batches[name][0] for name in _TRAINING]),
             torch.cat([batches[name][1] for name in _TRAINING]),
@@ -54,10 +55,10 @@ class CifarSource:
             classes=_CLASSES,
         )
 
-    def _decode(self, form: "_Form", content: bytes, where: str) -> tuple[Tensor, Tensor]:
+    def _checked(self, decode: _Decoder, content: bytes, where: str) -> tuple[Tensor, Tensor]:
         """Pixels (rows, 3, 1024) and labels (rows,) of a batch."""
         try:
-            pixels, labels = form.decode(content)
+            pixels, labels = decode(content)
         except Exception as error:  # a damaged pickle can raise anything, by pickle's documentation
             raise DataError(f"{where} is not a CIFAR-10 batch ({error}); {_REMEDY}") from error
         if len(pixels) != self.rows or len(labels) != self.rows:
@@ -144,17 +145,10 @@ class _BatchUnpickler(pickle.Unpickler):
         return _NumpyState
 
 
-@dataclass(frozen=True)
-class _Form:
-    """One of the published forms: what the names of batches end in and how a batch is read."""
-
-    suffix: str
-    decode: Callable[[bytes], tuple[Tensor, Tensor]]
-
-
-_BINARY = _Form(".bin", _decode_binary)
-_PYTHON = _Form("", _decode_pickle)
-_FORMS = {  # unpacked first: torchvision leaves both, and the folder is read faster
+# Published forms: what the names of their batches end in, and how these are read. Unpacked ones come first: torchvision
+# leaves both, and a folder is read faster.
+_BINARY, _PYTHON = (".bin", _decode_binary), ("", _decode_pickle)
+_FORMS: Mapping[str, tuple[str, _Decoder]] = {
     "cifar-10-batches-bin": _BINARY,
     "cifar-10-batches-py": _PYTHON,
     "cifar-10-binary.tar.gz": _BINARY,

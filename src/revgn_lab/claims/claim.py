@@ -96,6 +96,7 @@ def _claim(name: str, entry: Any, place: str) -> Claim:
         raise ConfigError(f"{place} has thresholds {thresholds}; expected one number, at_least or at_most")
     statistic, arguments = _statistic(entry.get("statistic"), place)
     lists = {key: require(f"{place}.{key}", entry[key], _LABELS) for key in _LISTS if key in entry}
+    labels: dict[str, Any] = {key: () if value == OTHERS else tuple(value) for key, value in lists.items()}
     return Claim(
         name=name,
         statistic=statistic,
@@ -103,7 +104,7 @@ def _claim(name: str, entry: Any, place: str) -> Claim:
         threshold=float(entry[thresholds[0]]),
         at_least=thresholds == ["at_least"],
         **texts,
-        **{key: () if labels == OTHERS else tuple(labels) for key, labels in lists.items()},
+        **labels,
     )
 
 

@@ -82,15 +82,11 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
         "shared_settings": shared_settings,
         "commands": [*_commands(runs), f"revgn report {' '.join(map(str, places))} --out {out}"],
     }
-    write_atomically(out / PAGE, _template().render(content))
-    return out / PAGE
-
-
-def _template() -> Any:
-    """The page without its content. What it is given is escaped unless the template says otherwise."""
+    # What the page is given is escaped unless the template says otherwise.
     loader = PackageLoader("revgn_lab.report")
     whole = Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=StrictUndefined)
-    return whole.get_template("page.html.j2")
+    write_atomically(out / PAGE, whole.get_template("page.html.j2").render(content))
+    return out / PAGE
 
 
 def _found(chapters: Sequence[Chapter], claims: Sequence[Claim], judgements: Sequence[Judgement]) -> dict[str, Any]:

@@ -40,14 +40,11 @@ def write_results(folder: Path, final: Mapping[str, Any], **others: str) -> None
 
 def diverged(folder: Path, reason: str) -> Result:
     """Complete the folder of a run that diverged: its metrics end with an empty step, its results tell why."""
-    metrics = _with_empty_step(folder / METRICS)
-    write_atomically(folder / METRICS, metrics.to_csv(index=False))
-    write_results(folder, {"steps": int(metrics["step"].iloc[-1]) - 1}, diverged=reason)
-    return Result(metrics, reason)
-
-
-def _with_empty_step(path: Path) -> pd.DataFrame:
+    path = folder / METRICS
     known = pd.read_csv(path) if path.exists() else pd.DataFrame()
     last: Any = known.iloc[-1] if len(known) else {"step": 0, "epoch": 0, "seconds": 0.0}
     end = pd.DataFrame([{"step": last["step"] + 1, "epoch": last["epoch"] + 1, "seconds": last["seconds"]}])
-    return pd.concat([known, end], ignore_index=True).astype({"step": int, "epoch": int})
+    metrics = pd.concat([known, end], ignore_index=True).astype({"step": int, "epoch": int})
+    write_atomically(path, metrics.to_csv(index=False))
+    write_results(folder, {"steps": int(metrics["step"].iloc[-1]) - 1}, diverged=reason)
+    return Result(metrics, reason)

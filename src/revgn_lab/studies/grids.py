@@ -168,7 +168,7 @@ def _grid(where: str, value: Any) -> Grid:
             raise ConfigError(f"{where}.{key} is empty; expected at least one name with its overrides")
         for name, overrides in grid[key].items():
             require(f"{where}.{key}.{name}", overrides, _OVERRIDES)
-    return Grid(**{**grid, "seeds": tuple(grid["seeds"])})
+    return Grid(**(grid | {"seeds": tuple(grid["seeds"])}))
 
 
 def _require_keys(where: str, settings: Mapping[str, Any], needed: set[str], optional: set[str]) -> None:

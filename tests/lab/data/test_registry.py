@@ -23,14 +23,18 @@ def test_an_unknown_name_is_answered_with_the_nearest(given, nearest, message):
     assert f"known: {', '.join(data.names())}; or the path of a .csv" in told
 
 
-@pytest.mark.parametrize("given", ["folder/set.xyz", Path("set"), "missing.csv"])
-def test_a_path_is_answered_as_a_path(given, message):
-    assert "unknown dataset" not in message(lambda: data.load(given, target="y"))
-
-
-@pytest.mark.parametrize("option", [{"target": "label"}, {"task": "regression"}])
-def test_options_of_tables_are_refused_for_named_sets(option, message):
-    assert "digits comes with its own targets" in message(lambda: data.load("digits", **option))
+@pytest.mark.parametrize(
+    ("given", "options", "said"),
+    [
+        *((path, {"target": "y"}, "no such file") for path in ("folder/set.csv", Path("set.csv"), "missing.csv")),
+        *((path, {"target": "y"}, "unknown kind of file") for path in ("folder/set.xyz", Path("set"))),
+        *(("digits", option, "digits comes with its own") for option in ({"target": "label"}, {"task": "regression"})),
+    ],
+)
+def test_paths_are_answered_as_paths_and_options_of_tables_are_refused_for_named_sets(given, options, said, message):
+    told = message(lambda: data.load(given, **options))
+    assert said in told
+    assert "unknown dataset" not in told
 
 
 def test_inputs_come_in_the_floating_dtype_that_was_asked_for(message):

@@ -31,16 +31,18 @@ def test_statistics_are_those_of_the_whole_training_part():
     assert abs(part.inputs.mean()) > 1e-6
 
 
-@pytest.mark.parametrize("rows", [0, -1, 1439, 2.5, "10", True])
-def test_impossible_rows_are_refused_with_the_number_there_is(rows, message):
-    told = message(lambda: data.load("digits", rows=rows))
-    assert "from 1 to 1438" in told
-    assert repr(rows) in told
-
-
-@pytest.mark.parametrize("seed", [-1, 0.5, None])
-def test_an_impossible_seed_is_refused(seed, message):
-    assert "seed must be a whole number" in message(lambda: data.load("digits", rows=5, seed=seed))
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("rows", (0, -1, 1439, 2.5, "10", True), "rows must be a whole number from 1 to 1438"),
+        ("seed", (-1, 0.5, None), "seed must be a whole number from 0 on"),
+    ],
+)
+def test_impossible_rows_and_seeds_are_refused_with_what_is_possible(name, values, expected, message):
+    for value in values:
+        told = message(lambda value=value: data.load("digits", **{"rows": 5, name: value}))
+        assert expected in told
+        assert told.endswith(f"got {value!r}")
 
 
 def test_a_split_holds_every_row_once_is_always_the_same_and_not_the_end_of_the_file():

@@ -37,17 +37,13 @@ def test_there_is_a_line_for_each_setting_and_no_more_than_a_reader_takes_in():
     assert len(headlines([frame, frame], [])) == 2
 
 
-def test_verdicts_are_counted_first():
-    judgements = [judgement(), judgement(Verdict.NOT_REPRODUCED, setting=MINI), judgement(claim=1)]
-    counted = "Verdicts on 2 claims, wherever they were tested: 2 reproduced, 1 not reproduced, 0 inconclusive."
-    assert said(metrics(), judgements)[0] == ("", counted)
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_runs_that_diverged_are_named_and_counted(value):
+def test_verdicts_are_counted_first_and_then_runs_that_diverged(value):
     frame = metrics(seeds=(42, 43))
     frame.loc[(frame["optimizer"] == "SGD") & (frame["seed"] == 43) & (frame["epoch"] > 5), "loss"] = value
-    assert said(frame)[0] == ("", "Ended without a finite loss: 2 runs of SGD.")
+    judgements = [judgement(), judgement(Verdict.NOT_REPRODUCED, setting=MINI), judgement(claim=1)]
+    counted = "Verdicts on 2 claims, wherever they were tested: 2 reproduced, 1 not reproduced, 0 inconclusive."
+    assert said(frame, judgements)[:2] == [("", counted), ("", "Ended without a finite loss: 2 runs of SGD.")]
 
 
 def test_values_of_a_sweep_are_compared_for_each_optimizer():

@@ -86,14 +86,11 @@ def test_runs_that_did_not_end_well_are_listed(html):
     assert "1 diverged, 1 not finished, 1 not started" in html
 
 
-def test_metrics_file_holds_all_runs_that_ended(reported):
+def test_metrics_file_holds_all_runs_that_ended_and_each_study_has_a_chapter_with_its_figures(reported, html):
     frame = pd.read_csv(reported / "metrics.csv", low_memory=False)
     assert list(frame.columns[:6]) == ["study", "scale", "dataset", "setting", "optimizer", "seed"]
     assert set(frame[frame["study"] == "full-batch"]["seed"]) == {42, 43, 44, 98}
     assert frame["rank_2g"].notna().any()
-
-
-def test_each_study_has_a_chapter_with_its_figures(html):
     for study in STUDIES:
         assert f'<a href="#{study}">' in html
         assert f'<figure id="{study}-' in section(html, study)

@@ -127,10 +127,12 @@ def test_long_curves_are_thinned_and_keep_ends_and_extremes():
     assert len(picture.readout["curves"][0]["x"]) == MOST_POINTS
 
 
-def test_an_optimizer_looks_the_same_whatever_is_beside_it():
+def test_an_optimizer_looks_the_same_whatever_is_beside_it_unless_looks_are_given():
     looks = styles(["GN exact", "GN as released", "Adam", "SGD"])
     assert styles(["Adam", "GN as released"]) == {name: looks[name] for name in ("Adam", "GN as released")}
     assert looks["GN exact"] == styles(["GaussNewton"])["GaussNewton"]
+    given = dict.fromkeys(OPTIMIZERS, looks["SGD"])
+    assert {line.get_color() for line in drawing(FIGURE, given).axes[0].lines} == {looks["SGD"].colour}
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,3 @@ def test_names_differ_in_colour_dash_and_marker_as_long_as_there_are_some(names)
     assert len(set(looks)) == len(names)
     for part in ("colour", "dash", "marker"):
         assert len({getattr(style, part) for style in looks}) >= 5, part
-
-
-def test_given_looks_are_used():
-    looks = {name: styles(["SGD"])["SGD"] for name in OPTIMIZERS}
-    assert {line.get_color() for line in drawing(FIGURE, looks).axes[0].lines} == {looks["Adam"].colour}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -67,21 +68,15 @@ def test_failed_runs_are_listed_with_reason_and_folder_and_do_not_stop_the_rest(
         "GN exact": {},
         "wild SGD": {"optimizer": "SGD", "optimizer.lr": 100.0},
     }
-    folder = tmp_path / "out"
-    assert main(["study", define(optimizers=optimizers, seeds=[0]), "--out", str(folder)]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", define(optimizers=optimizers, seeds=[0])]) == 1
+    folder = Path("runs/study-tiny-smoke")  # the default: after study and scale
     said = capsys.readouterr()
     assert said.out.splitlines()[0] == "2 of 3 runs are complete, of which 1 diverged."
     broken = read_rows(folder)[0]
     (line,) = [line for line in said.err.splitlines() if line.startswith("failed: ")]
     assert line.startswith("failed: tiny: digits, mini-batches, broken, seed 0: DataError: rows must be")
     assert line.endswith(f"({folder / broken.folder}, {folder}/logs/{broken.batch}.log)")
-
-
-def test_the_folder_is_named_after_study_and_scale(define, tmp_path, run_here, monkeypatch, capsys):
-    monkeypatch.setattr(report_page, "write_report", lambda places, out: out / "index.html")
-    monkeypatch.chdir(tmp_path)
-    assert main(["study", define(seeds=[0], optimizers={"GN exact": {}})]) == 0
-    assert len(read_rows(tmp_path / "runs" / "study-tiny-smoke")) == 1
 
 
 def test_a_dry_run_prints_the_table_and_runs_nothing(define, tmp_path, capsys):

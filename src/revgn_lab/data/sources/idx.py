@@ -114,16 +114,15 @@ def _content(path: Path) -> bytearray:
         raise DataError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
 
 
-_NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+_NAMES = [
+    f"{name}-ubyte.gz" for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+]
 
 
 def _published(addresses: tuple[str, ...], *checksums: str) -> tuple[RemoteFile, ...]:
     """The four files under their customary names, at each of the `addresses`."""
-    names = [f"{name}-ubyte.gz" for name in _NAMES]
-    return tuple(
-        RemoteFile(name, sha256, tuple(f"{address}/{name}" for address in addresses))
-        for name, sha256 in zip(names, checksums, strict=True)
-    )
+    places = [tuple(f"{address}/{name}" for address in addresses) for name in _NAMES]
+    return tuple(map(RemoteFile, _NAMES, checksums, places))
 
 
 MNIST = IdxSource(

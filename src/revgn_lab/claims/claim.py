@@ -9,7 +9,7 @@ from typing import Any
 from revgn.naming import unknown_name
 from revgn_lab.claims.statistics import STATISTICS
 from revgn_lab.errors import ConfigError
-from revgn_lab.settings.checks import Form, is_texts, load_yaml, require, require_known
+from revgn_lab.settings.forms import Form, is_texts, load_yaml, require, require_known
 
 SHIPPED = Path(__file__).with_name("claims.yaml")
 OTHERS = "others"

@@ -18,8 +18,8 @@ from jsonargparse import ArgumentParser
 import revgn_lab.data
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
-from revgn_lab.settings.checks import is_named, load_yaml
 from revgn_lab.settings.config import Part, RunConfig, Training
+from revgn_lab.settings.forms import is_named, load_yaml
 from revgn_lab.settings.kinds import KINDS, OPTIMIZER
 from revgn_lab.settings.messages import one_line
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
-from revgn_lab.settings.checks import Form, is_named, is_texts, require, require_known
+from revgn_lab.settings.forms import Form, is_named, is_texts, require, require_known
 from revgn_lab.settings.parsing import read_yaml
 from revgn_lab.settings.shipped import shipped_studies
 

@@ -9,14 +9,9 @@ from revgn_lab.studies.expansion import expand
 from revgn_lab.studies.rows import read_rows, runs_of
 
 
-@pytest.fixture
-def nothing_is_trained(monkeypatch):
-    monkeypatch.setattr(execution, "_snakemake", lambda *_, **__: 0)
-    monkeypatch.setattr(execution, "_require_some_work", lambda *_: None)
+def test_the_demo_has_the_rows_of_its_study_with_the_seeds_that_are_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(execution, "_snakemake", lambda *_, **__: 0)  # nothing is trained
     monkeypatch.setattr(page, "write_report", lambda places, out: out / "index.html")
-
-
-def test_the_demo_has_the_rows_of_its_study_with_the_seeds_that_are_asked_for(tmp_path, nothing_is_trained, capsys):
     assert main(["demo", "--seeds", "1", "2", "--out", str(tmp_path)]) == 1  # as no run is complete
     assert f"Open {tmp_path}/index.html in a browser." in capsys.readouterr().out
     assert read_rows(tmp_path) == expand("demo", "smoke", seeds=[1, 2])
@@ -31,17 +26,3 @@ def test_the_same_optimizers_are_compared_on_networks_wide_enough_to_be_exact(sc
         assert model["hidden_features"] > (rows_of_step or row.config.data["rows"])
         assert row.config.training.device == "cpu"
     assert list(dict.fromkeys(row.optimizer for row in rows)) == ["GaussNewton", "Adam", "SGD"]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--dataset", "digit"], "unknown dataset 'digit'; did you mean 'digits'?"),
-        (["--seeds", "1", "1"], "seeds is [1, 1]; expected a list of whole numbers from 0 on, each once"),
-        (["--sedes", "1"], "unrecognized arguments: --sedes 1"),
-    ],
-)
-def test_wrong_usage_is_reported_in_one_line(words, message, tmp_path, capsys):
-    assert main(["demo", "--out", str(tmp_path / "out"), *words]) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

@@ -13,13 +13,13 @@ from lightning.pytorch.loggers import CSVLogger
 
 from networks import normal
 from revgn.diagnostics import linear_cka, ntk_similarity, weight_change
-from revgn_lab.errors import ConfigError
 from revgn_lab.runs import folders
 from revgn_lab.runs.build import build_data, build_loss, build_module
-from revgn_lab.runs.diagnosis import KernelDiagnosis, RepresentationDiagnosis, WeightDiagnosis
+from revgn_lab.runs.diagnosis.kernel import KernelDiagnosis
+from revgn_lab.runs.diagnosis.representations import RepresentationDiagnosis
+from revgn_lab.runs.diagnosis.weight_movement import WeightDiagnosis
 from revgn_lab.runs.metrics_table import COLUMNS, DIAGNOSTIC_COLUMNS, in_order
 from revgn_lab.runs.run import run
-from revgn_lab.settings.parsing import parse
 
 ALL = ("--diagnostics=[ntk, cka, weights, exactness]", "--probe_rows=12")
 ADAM = ("--optimizer", "Adam", "--optimizer.lr=0.01")
@@ -86,12 +86,11 @@ def test_diagnoses_stand_in_the_rows_of_epochs_and_begin_where_nothing_has_chang
     assert first[[f"weight_cosine_{half}" for half in HALVES]].eq(1).all()
 
 
-def test_the_change_of_the_kernel_is_from_one_diagnosis_to_the_next(tiny, tmp_path):
+def test_the_change_of_the_kernel_is_from_one_diagnosis_to_the_next(tiny, trained, tmp_path):
     settings = ("--diagnostics=[ntk]", "--probe_rows=12", *ADAM)
-    whole = run(tiny(*settings), tmp_path / "whole", progress=False).metrics
-    config = tiny(*settings, epochs=2)
-    run(config, tmp_path / "part", progress=False)
-    _, middle, inputs = networks(config, tmp_path / "part")
+    whole = trained(*settings, folder="whole")
+    trained(*settings, epochs=2, folder="part")
+    _, middle, inputs = networks(tiny(*settings), tmp_path / "part")
     _, end, _ = networks(tiny(*settings), tmp_path / "whole")
     expected = 1 - ntk_similarity(end, middle, inputs[:12]).value
     assert whole["ntk_change"].iloc[-1] == pytest.approx(expected, rel=1e-2)
@@ -110,46 +109,36 @@ def test_large_kernels_are_estimated_with_error_bars_and_the_seed_of_the_run(tin
     assert 0 < abs(last["ntk_similarity"] - exact) < 4 * last["ntk_similarity_error"]
 
 
-def test_diagnosis_changes_nothing_about_the_training(tiny, tmp_path):
-    plain = run(tiny(*ADAM), tmp_path / "plain", progress=False).metrics.drop(columns="seconds")
-    watched = run(tiny(*ALL, *ADAM), tmp_path / "watched", progress=False).metrics
+def test_diagnosis_changes_nothing_about_the_training_and_its_time_is_not_counted(trained, monkeypatch):
+    now = iter(range(1000))
+    monkeypatch.setattr("revgn_lab.runs.training.training_module.time.perf_counter", lambda: float(next(now)))
+    plain, watched = trained(*ADAM, folder="plain"), trained(*ALL, *ADAM, folder="watched")
+    assert watched["seconds"].tolist() == [float(step) for step in range(13)]
     pd.testing.assert_frame_equal(plain, watched[list(plain)], check_exact=True)
 
 
-def test_its_time_is_not_that_of_training(tiny, tmp_path, monkeypatch):
-    now = iter(range(1000))
-    monkeypatch.setattr("revgn_lab.runs.training.training_module.time.perf_counter", lambda: float(next(now)))
-    metrics = run(tiny(*ALL), tmp_path, progress=False).metrics
-    assert metrics["seconds"].tolist() == [float(step) for step in range(13)]
-
-
-def test_diagnoses_come_every_few_epochs_and_at_the_end(tiny, tmp_path):
-    config = tiny("--diagnostics=[weights]", batch_size=None, epochs=5, diagnose_every=2, evaluate_every=5)
-    metrics = run(config, tmp_path, progress=False).metrics
+def test_diagnoses_come_every_few_epochs_and_at_the_end(trained):
+    metrics = trained("--diagnostics=[weights]", batch_size=None, epochs=5, diagnose_every=2, evaluate_every=5)
     assert metrics.loc[metrics["weight_change_2g"].notna(), "step"].tolist() == [0, 2, 4, 5]
 
 
-def test_exactness_is_told_of_every_half_coupling_that_was_solved(tiny, tmp_path):
+def test_exactness_is_told_of_every_half_coupling_that_was_solved(trained):
     words = ("--diagnostics=[exactness]", "--batch_size=48")
-    last = run(tiny(*words), tmp_path / "exact", progress=False).metrics
+    last = trained(*words, folder="exact")
     names = [name for name in last if name not in COLUMNS]
     assert names == ["defect_2f", "defect_2g", "rank_2f", "rank_2g"]  # the first block, linear, was never solved
     steps = last.iloc[1:]
     assert steps[names].notna().all(axis=None)
     assert steps[["defect_2f", "defect_2g"]].max(axis=1).tolist() == steps["defect"].tolist()
     assert steps[["rank_2f", "rank_2g"]].eq(48).all(axis=None)
-
     words += ("--optimizer.block_weights=uniform", "--optimizer.solver=Eigh")
-    both = run(tiny(*words), tmp_path / "uniform", progress=False).metrics.iloc[1:]
+    both = trained(*words, folder="uniform").iloc[1:]
     assert both[[f"defect_{half}" for half in HALVES]].notna().all(axis=None)
     assert both[["rank_1f", "rank_1g"]].le(33).all(axis=None)  # half the state and the bias
     assert both["defect_1f"].min() > 0.1
-
-
-def test_first_order_methods_have_no_exactness_and_the_dense_step_no_halves(tiny, tmp_path):
+    # First-order methods have no exactness, and the dense step no halves.
     for words in (ADAM, ("--optimizer", "DenseGaussNewton", "--model.hidden_features=null")):
-        metrics = run(tiny("--diagnostics=[exactness]", *words, epochs=1), tmp_path / words[1], progress=False).metrics
-        assert not set(metrics) - set(COLUMNS)
+        assert not set(trained("--diagnostics=[exactness]", *words, epochs=1, folder=words[1])) - set(COLUMNS)
 
 
 def test_the_representations_at_the_end_are_kept_for_comparison_across_runs(diagnosed):
@@ -174,45 +163,21 @@ def test_a_run_killed_between_its_last_checkpoint_and_its_results_still_leaves_r
     assert (folder / folders.RESULTS).is_file()
 
 
-def test_without_cka_no_representations_are_written_and_overwriting_removes_them(tiny, tmp_path):
-    run(tiny("--diagnostics=[cka]", epochs=1), tmp_path, progress=False)
-    assert (tmp_path / folders.REPRESENTATIONS).is_file()
+def test_representations_are_of_all_rows_where_there_are_less_and_are_removed_by_a_run_without_them(
+    tiny, trained, tmp_path
+):
+    trained("--diagnostics=[cka]", "--probe_rows=5000", epochs=1)
+    with np.load(tmp_path / folders.REPRESENTATIONS) as arrays:
+        assert arrays["block_2"].shape == (359, 64)
     run(tiny(epochs=1), tmp_path, progress=False, overwrite=True)
     assert not (tmp_path / folders.REPRESENTATIONS).exists()
 
 
-def test_more_probe_rows_than_there_are_means_all(tiny, tmp_path):
-    run(tiny("--diagnostics=[cka]", "--probe_rows=5000", epochs=1), tmp_path, progress=False)
-    with np.load(tmp_path / folders.REPRESENTATIONS) as arrays:
-        assert arrays["block_2"].shape == (359, 64)
-
-
-def test_results_are_plain_json_also_where_a_cosine_does_not_exist(tiny, tmp_path):
-    config = tiny("--diagnostics=[weights]", "--model.init_std=0", epochs=1)
-    metrics = run(config, tmp_path, progress=False).metrics
+def test_results_are_plain_json_also_where_a_cosine_does_not_exist(trained, tmp_path):
+    metrics = trained("--diagnostics=[weights]", "--model.init_std=0", epochs=1)
     assert math.isinf(metrics["weight_change_2f"].iloc[-1])
     final = json.loads((tmp_path / folders.RESULTS).read_text(), parse_constant=pytest.fail)["final"]
-    assert final["weight_change_2f"] is None
-    assert final["weight_cosine_2f"] is None
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (("--diagnostics=[ntk, ckaa]",), "ckaa"),
-        (("--probe_rows=0",), "probe_rows must be at least 1, got 0"),
-        (("--diagnose_every=0",), "diagnose_every must be at least 1, got 0"),
-        (("--diagnostics=[cka]", "--probe_rows=3"), "cka compares at least 4 rows, got 3; raise probe_rows"),
-    ],
-)
-def test_what_cannot_be_diagnosed_is_refused(tiny, words, expected):
-    with pytest.raises(ConfigError, match=expected):
-        tiny(*words)
-
-
-def test_the_settings_survive_yaml(tiny):
-    config = tiny(*ALL)
-    assert parse(config.as_dict()) == config
+    assert (final["weight_change_2f"], final["weight_cosine_2f"]) == (None, None)
 
 
 def test_columns_stand_in_the_order_of_the_documentation():
@@ -244,16 +209,9 @@ class Classifier(pl.LightningModule):
 def fit(module, folder, epochs, callbacks, **options):
     rows = torch.utils.data.TensorDataset(normal(32, 5).float(), normal(32, 3, seed=1).float())
     logger = CSVLogger(folder, name="", version="")
+    silent = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
     trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        callbacks=callbacks,
-        logger=logger,
-        default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        log_every_n_steps=1,
+        accelerator="cpu", max_epochs=epochs, callbacks=callbacks, logger=logger, log_every_n_steps=1, **silent
     )
     trainer.fit(module, torch.utils.data.DataLoader(rows, batch_size=8), **options)
     logger.save()
@@ -283,13 +241,12 @@ def test_the_callbacks_serve_any_lightning_module(tmp_path):
 
 
 def test_the_callbacks_go_on_from_a_checkpoint_of_any_trainer(tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    module = Classifier()
-    pl.seed_everything(0, verbose=False)
-    _, expected = fit(module, whole, 4, diagnoses_of(module))
-    module = Classifier()
-    pl.seed_everything(0, verbose=False)
-    trainer, first = fit(module, broken, 2, diagnoses_of(module))
+    fitted = []
+    for folder, epochs in ((tmp_path / "whole", 4), (tmp_path / "broken", 2)):
+        module = Classifier()
+        pl.seed_everything(0, verbose=False)
+        fitted.append(fit(module, folder, epochs, diagnoses_of(module)))
+    (_, expected), (trainer, first) = fitted
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     state = torch.get_rng_state()
     module = Classifier()

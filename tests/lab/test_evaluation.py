@@ -17,9 +17,6 @@ def test_r2_does_not_depend_on_the_scale_of_the_targets(scale, error):
     assert score(torch.zeros(20, 1), scale * targets, None)["r2"] < 0  # the mean, which is not zero, explains more
 
 
-def test_r2_of_outputs_that_are_not_finite_is_not_a_number():
+def test_r2_of_outputs_that_are_not_finite_is_not_a_number_and_of_one_row_not_told():
     assert math.isnan(score(torch.tensor([[1.0], [math.inf]]), torch.tensor([[1.0], [2.0]]), None)["r2"])
-
-
-def test_r2_of_one_row_is_not_told():
     assert score(torch.ones(1, 1), torch.ones(1, 1), None) == {}

@@ -1,14 +1,12 @@
 """The lab's plain networks: what they compute, how they start, and runs of them with every right inverse they take."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
 from networks import normal
 from revgn_lab.errors import ConfigError
-from revgn_lab.runs.run import run
 from revgn_lab.settings.networks import MLP, ConvNet
 
 MLP_WORDS = ("--model", "MLP", "--model.hidden_features=[40, 30]")
@@ -48,13 +46,20 @@ def test_the_scale_multiplies_torchs_own_initialisation(build):
     assert all(torch.equal(0.25 * p, q) for p, q in zip(plain.parameters(), scaled.parameters(), strict=True))
 
 
-def test_what_makes_no_network_is_refused(tiny, tmp_path):
+def test_what_makes_no_network_or_has_no_layers_to_look_at_is_refused(trained):
     with pytest.raises(ValueError, match="rows of 15 numbers are no square images of 1 channel"):
         ConvNet(15, 3)
     with pytest.raises(ValueError, match="init_scale must be positive and finite, got 0"):
         MLP(5, 3, init_scale=0)
-    with pytest.raises(ConfigError, match=r"model ConvNet: rows of 64 numbers are no square images of 3 channel"):
-        run(tiny("--model", "ConvNet", "--model.image_channels=3"), tmp_path, progress=False)
+    for words, message in (
+        (
+            ("ConvNet", "--model.image_channels=3"),
+            "model ConvNet: rows of 64 numbers are no square images of 3 channel",
+        ),
+        ((f"{Scale.__module__}.Scale", "--diagnostics=[cka]", "--optimizer", "Adam"), "Scale has no linear or conv"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            trained("--model", *words)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +74,8 @@ def test_what_makes_no_network_is_refused(tiny, tmp_path):
     ],
     ids=lambda words: " ".join(words),
 )
-def test_every_network_is_trained_and_diagnosed(tiny, tmp_path, words):
-    metrics = run(tiny(*words, "--data.rows=24", *ALL, batch_size=None, epochs=4), tmp_path, progress=False).metrics
+def test_every_network_is_trained_and_diagnosed(trained, tmp_path, words):
+    metrics = trained(*words, "--data.rows=24", *ALL, batch_size=None, epochs=4)
     steps = metrics["loss"].dropna()
     assert steps.iloc[-1] < 0.8 * steps.iloc[0]
     layers = 2 if "--model" not in words else 3
@@ -84,18 +89,12 @@ def test_every_network_is_trained_and_diagnosed(tiny, tmp_path, words):
         assert sorted(arrays) == [f"block_{number}" for number in numbers]
 
 
-def test_the_norm_of_a_step_is_relative_to_the_parameters(tiny, tmp_path):
-    metrics = run(tiny("--model", "MLP", batch_size=None, epochs=1), tmp_path, progress=False).metrics
-    config = tiny("--model", "MLP", "--optimizer.lr=0.25", batch_size=None, epochs=1)
-    again = run(config, tmp_path / "half", progress=False).metrics
-    assert metrics["change_norm"].iloc[-1] > 0
-    assert again["change_norm"].iloc[-1] == pytest.approx(metrics["change_norm"].iloc[-1] / 2, rel=1e-3)
-
-
-def test_without_layers_to_look_at_it_says_so(tiny, tmp_path):
-    config = tiny("--model", f"{Scale.__module__}.Scale", "--diagnostics=[cka]", "--optimizer", "Adam")
-    with pytest.raises(ConfigError, match="Scale has no linear or convolutional layers to look at; leave cka"):
-        run(config, tmp_path, progress=False)
+def test_the_norm_of_a_step_is_relative_to_the_parameters(trained):
+    settings = {lr: ("--model=MLP", f"--optimizer.lr={lr}") for lr in ("0.5", "0.25")}
+    runs = [trained(*words, batch_size=None, epochs=1, folder=lr) for lr, words in settings.items()]
+    whole, half = (metrics["change_norm"].iloc[-1] for metrics in runs)
+    assert half == pytest.approx(whole / 2, rel=1e-3)
+    assert whole > 0
 
 
 class Scale(torch.nn.Module):
@@ -109,32 +108,13 @@ class Scale(torch.nn.Module):
         return inputs @ self.weight
 
 
-CONTROLS = {
-    "Fixed": ("--optimizer.control", "Fixed"),
-    "LineSearch": ("--optimizer.control", "LineSearch"),
-    "TrustRegion": ("--optimizer.control", "TrustRegion"),
-    "Ridge": ("--optimizer.right_inverse=moore-penrose", "--optimizer.control", "Ridge"),
-}
-
-
-@pytest.mark.parametrize("name", CONTROLS)
-def test_a_control_judges_every_step_and_tells_the_loss_after_it(tiny, tmp_path, name):
-    metrics = run(tiny(*CONTROLS[name], batch_size=None, epochs=4), tmp_path, progress=False).metrics
+@pytest.mark.parametrize("name", ["Fixed", "LineSearch", "TrustRegion", "Ridge"])
+def test_a_control_judges_every_step_and_tells_the_loss_after_it(trained, name):
+    words = (*(["--optimizer.right_inverse=moore-penrose"] if name == "Ridge" else []), "--optimizer.control", name)
+    metrics = trained(*words, batch_size=None, epochs=4)
     steps = metrics.iloc[1:]
     assert steps["accepted"].isin([0, 1]).all()
     assert ("ridge" in metrics) == (name == "Ridge")
     assert steps[["length", "damping", "gain_ratio"]].notna().all(axis=None)
     # A full batch: the loss after a step is that before the next, whether it was taken back or not.
     assert steps["loss_after"].to_numpy()[:-1] == pytest.approx(steps["loss"].to_numpy()[1:], rel=1e-5)
-
-
-def test_a_controlled_run_goes_on_as_if_it_had_not_been_broken(tiny, tmp_path):
-    words = ("--optimizer.control", "TrustRegion")
-    whole = run(tiny(*words), tmp_path / "whole", progress=False).metrics
-    run(tiny(*words, epochs=2), tmp_path / "broken", progress=False)
-    (tmp_path / "broken" / "results.json").unlink()
-    text = (tmp_path / "broken" / "config.yaml").read_text().replace("epochs: 2", "epochs: 3")
-    (tmp_path / "broken" / "config.yaml").write_text(text)
-    resumed = run(tiny(*words), tmp_path / "broken", resume=True, progress=False).metrics
-    assert whole["damping"].nunique() > 2
-    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)

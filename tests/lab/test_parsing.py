@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import pytest
@@ -8,7 +9,7 @@ import revgn
 from revgn_lab.errors import ConfigError
 from revgn_lab.runs.build import build_data, build_loss, build_module
 from revgn_lab.settings.kinds import OPTIMIZER
-from revgn_lab.settings.parsing import parse, read_yaml, settings_help
+from revgn_lab.settings.parsing import parse, read_yaml
 from revgn_lab.settings.shipped import find_config, shipped_configs
 from revgn_lab.settings.words import overrides_of
 
@@ -27,14 +28,13 @@ def build(settings, *overrides):
 
 def test_yaml_names_the_classes_and_arguments_of_python():
     module = build(
-        {
-            "model": {"num_blocks": 3, "hidden_features": 50, "activation": "tanh"},
-            "loss": {"class_path": "CrossEntropyLoss", "init_args": {"label_smoothing": 0.1}},
-            "optimizer": {
-                "class_path": "revgn.GaussNewton",
-                "init_args": {"lr": 0.5, "solver": {"class_path": "revgn.solvers.SVD", "init_args": {"rtol": 0.01}}},
-            },
-        }
+        yaml.safe_load("""
+            model: {num_blocks: 3, hidden_features: 50, activation: tanh}
+            loss: {class_path: CrossEntropyLoss, init_args: {label_smoothing: 0.1}}
+            optimizer:
+              class_path: revgn.GaussNewton
+              init_args: {lr: 0.5, solver: {class_path: revgn.solvers.SVD, init_args: {rtol: 0.01}}}
+        """)
     )
     (optimizer,), _ = module.configure_optimizers()
     assert isinstance(optimizer, revgn.GaussNewton)
@@ -52,17 +52,12 @@ def test_command_line_overrides_yaml():
     assert config.data["rows"] is None
 
 
-def test_another_class_does_not_inherit_the_arguments_of_the_first():
+def test_another_class_does_not_inherit_the_arguments_of_the_first_which_keeps_its_own():
     settings = SMALL | {"optimizer": {"class_path": "GaussNewton", "init_args": {"lr": 0.5, "solver": "QR"}}}
-    config = parse(settings, {"optimizer": "Adam"})
-    assert config.parts["optimizer"].class_path == "Adam"
-    assert config.parts["optimizer"].init_args["lr"] == 1e-3
-    assert set(config.parts) == {"model", "loss", "optimizer"}
-
-
-def test_the_class_that_is_there_already_keeps_its_arguments():
-    settings = SMALL | {"optimizer": {"class_path": "Adam", "init_args": {"lr": 0.5}}}
-    assert parse(settings, {"optimizer": "Adam"}).parts["optimizer"].init_args["lr"] == 0.5
+    other, same = (parse(settings, {"optimizer": name}).parts for name in ("Adam", "GaussNewton"))
+    assert other["optimizer"].class_path == "Adam"
+    assert (other["optimizer"].init_args["lr"], same["optimizer"].init_args["lr"]) == (1e-3, 0.5)
+    assert set(other) == {"model", "loss", "optimizer"} == set(same) - {"optimizer.solver"}
 
 
 @pytest.mark.parametrize("name", shipped_configs())
@@ -71,20 +66,20 @@ def test_shipped_configurations_are_valid(name):
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    "words",
     [
-        [],
-        ["--optimizer", "Adam", "--optimizer.betas", "[0.8,0.9]"],
-        ["--optimizer.solver", "SVD", "--scheduler", "StepLR", "--scheduler.step_size", "2"],
-        ["--optimizer.block_weights", "[0.5,0.5]"],
-        ["--optimizer.right_inverse", "moore-penrose", "--optimizer.control", "Ridge", "--optimizer.control.rule=gcv"],
-        ["--model", "MLP", "--model.hidden_features", "[5,6]"],
+        "",
+        "--optimizer Adam --optimizer.betas [0.8,0.9]",
+        "--optimizer.solver SVD --scheduler StepLR --scheduler.step_size 2",
+        "--optimizer.block_weights [0.5,0.5]",
+        "--optimizer.right_inverse moore-penrose --optimizer.control Ridge --optimizer.control.rule=gcv",
+        "--model MLP --model.hidden_features [5,6]",
+        "--diagnostics=[ntk,cka,weights,exactness] --probe_rows=12",
     ],
 )
-def test_a_configuration_comes_back_from_yaml_unchanged(overrides):
-    config = parse(SMALL, overrides_of(overrides))
-    again = parse(yaml.safe_load(yaml.safe_dump(config.as_dict())))
-    assert again.as_dict() == config.as_dict()
+def test_a_configuration_comes_back_from_yaml_unchanged(words):
+    config = parse(SMALL, overrides_of(words.split()))
+    assert parse(yaml.safe_load(yaml.safe_dump(config.as_dict()))) == config
 
 
 def test_arguments_alone_are_those_of_the_reversible_network():
@@ -104,28 +99,27 @@ def test_a_network_is_decided_by_the_seed_and_leaves_the_global_generator_alone(
     assert all(torch.equal(p, q) for p, q in zip(first.parameters(), again.parameters(), strict=True))
     assert not any(torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters(), strict=True))
     assert first(torch.zeros(3, 64, dtype=torch.float64)).shape == (3, 10)
+    weights = [p for p in first.parameters() if p.ndim > 1]
+    assert not any(torch.equal(p, q) for p, q in itertools.combinations(weights, 2))  # layers differ
 
 
-def test_a_network_of_ones_own_is_named_by_its_import_path():
-    words = ["--model", "torch.nn.Linear"]
-    assert build({}, *words).model.weight.shape == (10, 64)
+@pytest.mark.parametrize(
+    ("part", "words", "expected"),
+    [
+        ("control", ("LineSearch", "max_attempts=5"), revgn.control.LineSearch(max_attempts=5)),
+        ("right_inverse", ("adjoint",), revgn.right_inverses.Adjoint()),
+        ("right_inverse", ("MoorePenrose", "memory=2 GB"), revgn.right_inverses.MoorePenrose(memory="2 GB")),
+    ],
+)
+def test_parts_reach_the_optimizer_by_name_or_by_class_with_their_arguments(part, words, expected):
+    name, *arguments = words
+    named = [f"--optimizer.{part}={name}", *(f"--optimizer.{part}.{argument}" for argument in arguments)]
+    (optimizer,), _ = build({}, *named).configure_optimizers()
+    assert getattr(optimizer, part) == expected
 
 
-def test_a_control_reaches_the_optimizer_by_name():
-    words = ["--optimizer.control", "LineSearch", "--optimizer.control.max_attempts=5"]
-    (optimizer,), _ = build({}, *words).configure_optimizers()
-    assert optimizer.control == revgn.control.LineSearch(max_attempts=5)
-
-
-def test_a_right_inverse_reaches_the_optimizer_by_name_or_by_class_with_its_arguments():
-    words = ["--optimizer.right_inverse", "MoorePenrose", "--optimizer.right_inverse.memory", "2 GB"]
-    (optimizer,), _ = build({}, *words).configure_optimizers()
-    assert optimizer.right_inverse == revgn.right_inverses.MoorePenrose(memory="2 GB")
-    (optimizer,), _ = build({}, "--optimizer.right_inverse=adjoint").configure_optimizers()
-    assert isinstance(optimizer.right_inverse, revgn.right_inverses.Adjoint)
-
-
-def test_a_network_in_a_file_of_ones_own_is_named_by_the_file(tmp_path):
+def test_a_network_of_ones_own_is_named_by_its_import_path_or_its_file(tmp_path):
+    assert build({}, "--model", "torch.nn.Linear").model.weight.shape == (10, 64)
     path = tmp_path / "mine.py"
     path.write_text(
         "from torch import nn\n\nclass Net(nn.Sequential):\n    def __init__(self, in_features, width: int = 3):\n"
@@ -141,14 +135,6 @@ def test_flags_need_no_value_and_lists_may_come_in_parts():
     assert training.drop_last
     assert not training.loss_after_step
     assert training.diagnostics == ["ntk", "cka", "weights"]
-
-
-def test_two_layers_of_a_network_differ_and_the_seed_decides_both():
-    first, again, other = (build({"seed": seed}).model.state_dict() for seed in (0, 0, 1))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    weights = "blocks.0.f.linear.weight"
-    assert not torch.equal(first[weights], other[weights])
-    assert not torch.equal(first[weights], first["blocks.1.f.linear.weight"])
 
 
 def test_muon_leaves_what_is_no_matrix_to_adamw():
@@ -169,94 +155,85 @@ def test_an_import_path_is_imported_whatever_short_names_it_ends_in():
     assert type(optimizer) is revgn.dense.GaussNewton
 
 
-def test_help_lists_settings_with_the_values_of_the_configuration():
-    text = settings_help(SMALL | {"epochs": 77}, {"optimizer": "AdamW"})
-    assert re.search(r"--epochs EPOCHS .*default:\s+77\)", text, re.DOTALL)
-    assert "--optimizer.betas" in text
-
-
-ERRORS = {
-    "misspelt setting": ({"optimizr": "Adam"}, [], "unknown setting 'optimizr'; did you mean 'optimizer'?"),
-    "misspelt setting of a group": (
-        {"model": {"num_blocks": 2, "hiden_features": 5}},
-        [],
-        "unknown setting 'model.hiden_features'; did you mean 'model.hidden_features'?",
-    ),
-    "misspelt argument": (
+ERRORS = [  # settings, overrides, message
+    ({"optimizr": "Adam"}, "", "unknown setting 'optimizr'; did you mean 'optimizer'?"),
+    ({"model": {"hiden_features": 5}}, "", "unknown setting 'model.hiden_features'; did you mean 'model.hidden_feat"),
+    (
         {"optimizer": {"class_path": "SGD", "init_args": {"momentumm": 0.9}}},
-        [],
+        "",
         "unknown setting 'optimizer.momentumm'; did you mean 'optimizer.momentum'?",
     ),
-    "misspelt init_args": (
+    (
         {"optimizer": {"class_path": "SGD", "init_arg": {"lr": 0.9}}},
-        [],
+        "",
         "unknown setting 'optimizer.init_arg'; did you mean 'optimizer.init_args'?",
     ),
-    "misspelt option": ({}, ["--optimizer.lrr", "1"], "unknown setting 'optimizer.lrr'; did you mean 'optimizer.lr'?"),
-    "abbreviated option": ({}, ["--epoch", "3"], "unknown setting 'epoch'; did you mean 'epochs'?"),
-    "unknown optimizer": ({"optimizer": "Adm"}, [], "unknown optimizer 'Adm'; did you mean 'Adam'? known: Adam, AdamW"),
-    "unknown optimizer option": ({}, ["--optimizer", "GausNewton"], "did you mean 'GaussNewton'?"),
-    "unknown loss": ({"loss": "CrossEntropy"}, [], "unknown loss 'CrossEntropy'; did you mean 'CrossEntropyLoss'?"),
-    "unknown solver": ({}, ["--optimizer.solver", "SVDD"], "unknown optimizer.solver 'SVDD'; did you mean 'SVD'?"),
-    "unknown scheduler": ({"scheduler": "StepL"}, [], "unknown scheduler 'StepL'; did you mean 'StepLR'?"),
-    "no such module": ({"optimizer": "no.such.Thing"}, [], "optimizer 'no.such.Thing' cannot be imported"),
-    "no such module of a known class": ({"optimizer": "no.such.SGD"}, [], "optimizer 'no.such.SGD' cannot be imported"),
-    "another kind": ({"optimizer": "torch.nn.Linear"}, [], "torch.nn.Linear is not a Optimizer, as every optimizer"),
-    "solver without use": ({}, ["--optimizer", "Adam", "--optimizer.solver", "QR"], "Adam takes no solver"),
-    "wrong type": ({"epochs": "many"}, [], "epochs: expected int, got many"),
-    "wrong type in a union": (
-        {"model": {"num_blocks": 2, "hidden_features": 3.5}},
-        [],
-        "model.hidden_features: expected int or null, got 3.5",
-    ),
-    "wrong type of option": ({}, ["--optimizer.lr", "abc"], "optimizer.lr: expected float, got abc"),
-    "wrong type for Adam": ({"optimizer": "Adam"}, ["--optimizer.lr", "abc"], "optimizer.lr: expected float, got abc"),
-    "not one of the words": ({}, ["--dtype", "float3"], "dtype: expected one of 'float32', 'float64', got float3"),
-    "value where a group is": ({"data": 3}, [], "data is 3; expected settings within it, such as data."),
-    "number for a network": ({"model": 3}, [], "model is 3; expected the name of a class, or class_path and init_args"),
-    "unknown network": ({}, ["--model", "MPL"], "unknown model 'MPL'; did you mean 'MLP'? known: ConvNet, MLP, RevMLP"),
-    "argument of another network": (
+    (
         {"model": {"class_path": "MLP", "init_args": {"num_blocks": 2}}},
-        [],
+        "",
         "unknown setting 'model.num_blocks'; known: model.activation, model.hidden_features",
     ),
-    "control without use": ({}, ["--optimizer", "SGD", "--optimizer.control", "Fixed"], "SGD takes no control"),
-    "unknown control": ({}, ["--optimizer.control", "Fix"], "unknown optimizer.control 'Fix'; did you mean 'Fixed'?"),
-    "empty group": ({"data": None}, [], "data is None; expected settings within it"),
-    "missing": ({"model": {}}, [], "the following arguments are required: model.num_blocks"),
-    "no optimizer": ({"optimizer": None}, [], "no optimizer chosen; name one of GaussNewton, SGD, Adam"),
-    "number for a class": ({"optimizer": 3}, [], "optimizer is 3; expected the name of a class"),
-    "no epochs": ({"epochs": 0}, [], "epochs must be at least 1, got 0"),
-    "negative seed": ({"seed": -1}, [], "seed must not be negative, got -1"),
-    "stray word": ({}, ["stray"], "unrecognized arguments: stray"),
-    "no value": ({}, ["--epochs"], "epochs: expected int, got True"),
-    "no such file of a network": ({}, ["--model", "none.py:Net"], "model 'none.py:Net' cannot be imported"),
-    "unknown right inverse": ({}, ["--optimizer.right_inverse", "adjont"], "did you mean 'adjoint'?"),
-    "right inverse without use": ({}, ["--optimizer", "Adam", "--optimizer.right_inverse", "adjoint"], "Adam takes no"),
-}
+    ({}, "--optimizer.lrr 1", "unknown setting 'optimizer.lrr'; did you mean 'optimizer.lr'?"),
+    ({}, "--epoch 3", "unknown setting 'epoch'; did you mean 'epochs'?"),
+    ({"optimizer": "Adm"}, "", "unknown optimizer 'Adm'; did you mean 'Adam'? known: Adam, AdamW"),
+    ({}, "--optimizer GausNewton", "did you mean 'GaussNewton'?"),
+    ({"loss": "CrossEntropy"}, "", "unknown loss 'CrossEntropy'; did you mean 'CrossEntropyLoss'?"),
+    ({"scheduler": "StepL"}, "", "unknown scheduler 'StepL'; did you mean 'StepLR'?"),
+    ({}, "--model MPL", "unknown model 'MPL'; did you mean 'MLP'? known: ConvNet, MLP, RevMLP"),
+    ({}, "--optimizer.solver SVDD", "unknown optimizer.solver 'SVDD'; did you mean 'SVD'?"),
+    ({}, "--optimizer.control Fix", "unknown optimizer.control 'Fix'; did you mean 'Fixed'?"),
+    ({}, "--optimizer.right_inverse adjont", "did you mean 'adjoint'?"),
+    ({"optimizer": "no.such.Thing"}, "", "optimizer 'no.such.Thing' cannot be imported"),
+    ({"optimizer": "no.such.SGD"}, "", "optimizer 'no.such.SGD' cannot be imported"),
+    ({}, "--model none.py:Net", "model 'none.py:Net' cannot be imported"),
+    ({"optimizer": "torch.nn.Linear"}, "", "torch.nn.Linear is not a Optimizer, as every optimizer"),
+    ({}, "--optimizer Adam --optimizer.solver QR", "Adam takes no solver"),
+    ({}, "--optimizer SGD --optimizer.control Fixed", "SGD takes no control"),
+    ({}, "--optimizer Adam --optimizer.right_inverse adjoint", "Adam takes no right_inverse"),
+    ({"epochs": "many"}, "", "epochs: expected int, got many"),
+    ({"model": {"hidden_features": 3.5}}, "", "model.hidden_features: expected int or null, got 3.5"),
+    ({}, "--optimizer.lr abc", "optimizer.lr: expected float, got abc"),
+    ({"optimizer": "Adam"}, "--optimizer.lr abc", "optimizer.lr: expected float, got abc"),
+    ({}, "--dtype float3", "dtype: expected one of 'float32', 'float64', got float3"),
+    ({}, "--diagnostics=[ntk,ckaa]", "ckaa"),
+    ({}, "--epochs", "epochs: expected int, got True"),
+    ({"data": 3}, "", "data is 3; expected settings within it, such as data."),
+    ({"data": None}, "", "data is None; expected settings within it"),
+    ({"model": 3}, "", "model is 3; expected the name of a class, or class_path and init_args"),
+    ({"optimizer": 3}, "", "optimizer is 3; expected the name of a class"),
+    ({"optimizer": None}, "", "no optimizer chosen; name one of GaussNewton, SGD, Adam"),
+    ({"model": {}}, "", "the following arguments are required: model.num_blocks"),
+    ({}, "stray", "unrecognized arguments: stray"),
+    ({"seed": -1}, "", "seed must not be negative, got -1"),
+    ({"epochs": 0}, "", "epochs must be at least 1, got 0"),
+    ({}, "--probe_rows=0", "probe_rows must be at least 1, got 0"),
+    ({}, "--diagnose_every=0", "diagnose_every must be at least 1, got 0"),
+    ({}, "--diagnostics=[cka] --probe_rows=3", "cka compares at least 4 rows, got 3; raise probe_rows"),
+    ({}, "--switch_after=2", "give both to switch, or neither"),
+    ({}, "--second_optimizer Adam", "give both to switch, or neither"),
+]
 
 
-@pytest.mark.parametrize(("settings", "overrides", "message"), ERRORS.values(), ids=ERRORS)
-def test_what_is_wrong_is_named_in_one_line(settings, overrides, message):
+@pytest.mark.parametrize(("settings", "words", "message"), ERRORS, ids=lambda part: str(part)[:40])
+def test_what_is_wrong_is_named_in_one_line(settings, words, message):
     with pytest.raises(ConfigError, match=re.escape(message)) as raised:
-        parse(SMALL | settings, overrides_of(overrides))
+        parse(SMALL | settings, overrides_of(words.split()))
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "overrides", "message"),
+    ("word", "message"),
     [
-        ({}, ["--optimizer.lr=-1"], "optimizer GaussNewton: Invalid learning rate: -1"),
-        ({}, ["--model.activation", "rellu"], "did you mean 'relu'?"),
-        ({}, ["--optimizer.block_weights", "exactt"], "did you mean 'exact'?"),
-        ({}, ["--loss", "CrossEntropyLoss", "--loss.damping", "0.1"], "use curvature='exact'"),
-        ({}, ["--data.rows", "100000"], "digits"),
-        ({}, ["--data.name_or_path", "digitz"], "unknown dataset 'digitz'; did you mean 'digits'?"),
+        ("--optimizer.lr=-1", "optimizer GaussNewton: Invalid learning rate: -1"),
+        ("--model.activation=rellu", "did you mean 'relu'?"),
+        ("--optimizer.block_weights=exactt", "did you mean 'exact'?"),
+        ("--loss.damping=0.1", "use curvature='exact'"),
+        ("--data.rows=100000", "rows must be a whole number from 1 to 1438, the training rows of digits"),
     ],
 )
-def test_values_that_a_class_refuses_are_reported_with_its_message(settings, overrides, message):
+def test_values_that_a_class_refuses_are_reported_with_its_message(word, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        build(settings, *overrides)
+        build({}, word)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +256,3 @@ def test_a_configuration_is_found_by_path_by_name_and_by_the_folder_of_its_run(t
     (tmp_path / "config.yaml").write_text("epochs: 1\n")
     assert find_config(str(tmp_path)) == find_config(str(tmp_path / "config.yaml")) == tmp_path / "config.yaml"
     assert find_config("digits") == shipped_configs()["digits"]
-    with pytest.raises(ConfigError, match="there is no such configuration file"):
-        find_config(str(tmp_path / "none.yaml"))
-    with pytest.raises(ConfigError, match="unknown configuration 'digts'; did you mean 'digits'"):
-        find_config("digts")

@@ -16,6 +16,7 @@ from revgn_lab.runs.run import run
 from revgn_lab.runs.training.checkpoints import AtomicCheckpointIO
 from revgn_lab.runs.training.training_module import TrainingModule
 from subprocesses import SUBPROCESS
+from tiny_run import metrics_in
 
 KILLED_CASES = {
     "GaussNewton with momentum, diagnosed": ("--optimizer.lr=0.3", "--optimizer.momentum=0.5", "--probe_rows=8",
@@ -30,35 +31,47 @@ STOPPED_CASES = {
                                              "--switch_after=2"),
     "Adam, its kernel estimated": ("--optimizer", "Adam", "--diagnostics=[ntk, cka]", "--probe_rows=65",
                                    "--diagnose_every=2"),
+    "a control that remembers": ("--optimizer.control", "TrustRegion"),
     "SGD with a schedule": ("--optimizer", "SGD", "--optimizer.momentum=0.9", "--scheduler", "CosineAnnealingLR",
                             "--scheduler.T_max=3"),
 }  # fmt: skip
 
 KILLED = """
     import os, signal, sys
-    from pathlib import Path
-    from revgn_lab.settings.parsing import parse, read_yaml
+    from revgn_lab.cli import main
     from revgn_lab.runs.training.training_module import TrainingModule
-    from revgn_lab.runs.run import run
 
     step = TrainingModule.training_step
 
     def step_or_die(self, batch, batch_idx):
         step(self, batch, batch_idx)
-        if self.steps == int(sys.argv[3]):
+        if self.steps == int(sys.argv[1]):
             os.kill(os.getpid(), signal.SIGKILL)
 
     TrainingModule.training_step = step_or_die
-    run(parse(read_yaml(Path(sys.argv[1]))), Path(sys.argv[2]), progress=False)
+    main(sys.argv[2:])
+"""
+FULL_DISK = """
+    import resource, sys
+    from revgn_lab.cli import main
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+    sys.exit(main(sys.argv[2:]))
 """
 
 
-def kill_at_step(config, folder, step):
-    """Run in a process of its own that dies by SIGKILL right after this step."""
+def train_by(code, number, config, folder, *words):
+    """The command in a process of its own, by code that takes a number."""
     settings = folder.parent / "settings.yaml"
     settings.write_text(yaml.safe_dump(config.as_dict()))
-    words = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(KILLED), str(settings), str(folder), str(step)]
-    assert subprocess.run(words, env=SUBPROCESS).returncode == -signal.SIGKILL
+    command = ["train", settings, "--out", folder, *words]
+    python = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    return subprocess.run([*python, *map(str, (number, *command))], capture_output=True, text=True, env=SUBPROCESS)
+
+
+def kill_at_step(config, folder, step):
+    """Run in a process that dies by SIGKILL right after this step."""
+    assert train_by(KILLED, step, config, folder).returncode == -signal.SIGKILL
 
 
 class Stop(Exception):
@@ -82,10 +95,6 @@ def weights(folder):
     return torch.load(folder / folders.CHECKPOINT, weights_only=True)["state_dict"]
 
 
-def metrics_without_times(folder):
-    return pd.read_csv(folder / folders.METRICS).drop(columns="seconds")
-
-
 @pytest.mark.parametrize("overrides", KILLED_CASES.values(), ids=KILLED_CASES)
 def test_a_run_killed_in_mid_epoch_and_resumed_ends_bit_for_bit_like_one_never_killed(tiny, tmp_path, overrides):
     check_resumption(tiny(*overrides), tmp_path, kill_at_step)
@@ -100,13 +109,13 @@ def check_resumption(config, tmp_path, end_at_step):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(config, whole, progress=False)
     end_at_step(config, broken, 6)  # the second step of the second epoch
-    assert metrics_without_times(broken)["step"].iloc[-1] == 4
+    assert metrics_in(broken)["step"].iloc[-1] == 4
     run(config, broken, resume=True, progress=False)
 
     expected, got = weights(whole), weights(broken)
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
-    pd.testing.assert_frame_equal(metrics_without_times(whole), metrics_without_times(broken), check_exact=True)
+    pd.testing.assert_frame_equal(metrics_in(whole), metrics_in(broken), check_exact=True)
     assert pd.read_csv(broken / folders.METRICS)["seconds"].is_monotonic_increasing
 
 
@@ -120,15 +129,11 @@ def test_tensorboard_shows_no_step_of_a_resumed_run_twice(tiny, tmp_path):
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(tiny(), whole, progress=False)
+    run(tiny(), whole, resume=True, progress=False)  # there is nothing to resume: it begins
     stop_at_step(tiny(), broken, 2)
     assert not (broken / folders.CHECKPOINT).exists()
     run(tiny(), broken, resume=True, progress=False)
-    pd.testing.assert_frame_equal(metrics_without_times(whole), metrics_without_times(broken), check_exact=True)
-
-
-def test_resuming_what_never_began_begins(tiny, tmp_path):
-    assert run(tiny(epochs=1), tmp_path / "new", resume=True, progress=False).metrics["step"].iloc[-1] == 4
+    pd.testing.assert_frame_equal(metrics_in(whole), metrics_in(broken), check_exact=True)
 
 
 DAMAGE = {
@@ -152,63 +157,45 @@ def test_a_damaged_checkpoint_is_reported_in_one_line_and_left_as_it_is(tiny, tm
     assert checkpoint.read_bytes() == damaged
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-    torch.save({"weights": torch.ones(2)}, tmp_path / "other.ckpt")
-    with pytest.raises(RunError, match="it holds something else"):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "other.ckpt")
-
-
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+def test_a_checkpoint_of_something_else_or_one_that_would_run_code_is_refused(tmp_path):
     class Malicious:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    torch.save({"progress": Malicious()}, tmp_path / "evil.ckpt")
-    with pytest.raises(RunError, match="is not a whole checkpoint"):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "evil.ckpt")
+    path = tmp_path / "other.ckpt"
+    for content, message in (
+        ({"weights": torch.ones(2)}, "it holds something else"),
+        ({"progress": Malicious()}, "is not a whole checkpoint"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(RunError, match=message):
+            AtomicCheckpointIO().load_checkpoint(path)
     assert not (tmp_path / "ran").exists()
 
 
-FULL_DISK = """
-    import resource, sys
-    from pathlib import Path
-    from revgn_lab.cli import main
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-    sys.exit(main(sys.argv[2:]))
-"""
-
-
-def command_on_a_full_disk(limit, *words):
-    """The command, with no file allowed to grow beyond `limit` bytes."""
-    code = textwrap.dedent(FULL_DISK)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(limit), *words], capture_output=True, text=True, env=SUBPROCESS
-    )
+def train_on_a_full_disk(limit, config, folder, *words):
+    """With no file allowed to grow beyond `limit` bytes; it must say so in one line and leave nothing half written."""
+    done = train_by(FULL_DISK, limit, config, folder, *words)
     assert done.returncode == 1
     assert done.stderr.startswith("revgn: error: ")
     assert "File too large; free some space" in done.stderr
     assert done.stderr.count("\n") == 1
+    assert not list(folder.glob(".*"))
 
 
 def test_a_disk_too_full_for_the_first_logs_is_reported_in_one_line(tiny, tmp_path):
-    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(tiny().as_dict()))
-    folder = tmp_path / "run"
-    command_on_a_full_disk(1500, "train", str(tmp_path / "settings.yaml"), "--out", str(folder))
-    assert not list(folder.glob(".*"))
-    run(tiny(), folder, resume=True, progress=False)
+    train_on_a_full_disk(1500, tiny(), tmp_path / "run")
+    run(tiny(), tmp_path / "run", resume=True, progress=False)
 
 
 def test_a_full_disk_is_reported_in_one_line_and_leaves_the_previous_checkpoint_usable(tiny, tmp_path):
-    folder = tmp_path / "run"
-    config = tiny(epochs=8)
+    folder, config = tmp_path / "run", tiny(epochs=8)
     stop_at_step(config, folder, 6)
     before = (folder / folders.CHECKPOINT).read_bytes()
-    command_on_a_full_disk(len(before) // 2, "train", str(folder), "--resume")
+    train_on_a_full_disk(len(before) // 2, config, folder, "--resume")
     assert (folder / folders.CHECKPOINT).read_bytes() == before
-    assert not list(folder.glob(".*"))
     run(config, folder, resume=True, progress=False)
-    assert metrics_without_times(folder)["step"].tolist() == list(range(33))
+    assert metrics_in(folder)["step"].tolist() == list(range(33))
 
 
 @pytest.mark.parametrize("complete", [False, True])

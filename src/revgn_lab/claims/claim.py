@@ -6,12 +6,10 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from revgn.naming import unknown_name
-from revgn_lab.claims.statistics import STATISTICS, Statistic
+from revgn_lab.claims.statistics import STATISTICS
 from revgn_lab.errors import ConfigError
-from revgn_lab.settings.messages import one_line
+from revgn_lab.settings.forms import Form, is_texts, load_yaml, require, require_known
 
 SHIPPED = Path(__file__).with_name("claims.yaml")
 OTHERS = "others"
@@ -72,75 +70,53 @@ def load_claims(path: Path = SHIPPED) -> list[Claim]:
     Raises:
         ConfigError: the file is not what it should be; the message names the claim and the key.
     """
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {one_line(str(error))}") from error
+    entries = load_yaml(path)
     if not isinstance(entries, dict):
         raise ConfigError(f"{path} holds {type(entries).__name__}; expected claims by name, as in {SHIPPED.name}")
     return [_claim(str(name), entry, f"{path.name}: {name}") for name, entry in entries.items()]
 
 
+_TEXT = Form(lambda value: isinstance(value, str), "a text")
+_LABELS = Form(lambda value: value == OTHERS or is_texts(value), "a list of labels such as [Adam, SGD]")
+_STATISTIC = Form(
+    lambda value: isinstance(value, dict) and "name" in value, "its name and arguments, as in {name: lowest_cka}"
+)
 _TEXTS = ("claim", "source", "study")
 _LISTS = ("of", "against", "settings")
 _THRESHOLDS = ("at_least", "at_most")
 _KEYS = (*_TEXTS, *_LISTS, *_THRESHOLDS, "statistic")
+_ENTRY = Form(lambda value: isinstance(value, dict), f"keys such as {', '.join(_KEYS[:3])}")
 
 
 def _claim(name: str, entry: Any, place: str) -> Claim:
-    if not isinstance(entry, dict):
-        raise ConfigError(f"{place} is {entry!r}; expected keys such as {', '.join(_KEYS[:3])}")
-    for key in entry:
-        if key not in _KEYS:
-            raise ConfigError(f"{place}: {unknown_name('key', key, _KEYS)}")
-    for key in _TEXTS:
-        if not isinstance(entry.get(key), str):
-            raise ConfigError(f"{place}.{key} is {entry.get(key)!r}; expected a text")
+    require_known(place, "key", require(place, entry, _ENTRY), _KEYS)
+    texts = {key: require(f"{place}.{key}", entry.get(key), _TEXT) for key in _TEXTS}
     thresholds = [key for key in _THRESHOLDS if key in entry]
     if len(thresholds) != 1 or not isinstance(entry[thresholds[0]], int | float):
         raise ConfigError(f"{place} has thresholds {thresholds}; expected one number, at_least or at_most")
     statistic, arguments = _statistic(entry.get("statistic"), place)
-    lists = {key: _names(entry[key], f"{place}.{key}") for key in _LISTS if key in entry}
+    lists = {key: require(f"{place}.{key}", entry[key], _LABELS) for key in _LISTS if key in entry}
+    labels: dict[str, Any] = {key: () if value == OTHERS else tuple(value) for key, value in lists.items()}
     return Claim(
         name=name,
-        claim=entry["claim"],
-        source=entry["source"],
-        study=entry["study"],
         statistic=statistic,
         arguments=arguments,
         threshold=float(entry[thresholds[0]]),
         at_least=thresholds == ["at_least"],
-        **lists,
+        **texts,
+        **labels,
     )
-
-
-def _names(value: Any, place: str) -> tuple[str, ...]:
-    if value == OTHERS:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ConfigError(f"{place} is {value!r}; expected a list of labels such as [Adam, SGD]")
-    return tuple(value)
 
 
 def _statistic(value: Any, place: str) -> tuple[str, dict[str, Any]]:
     """The name of a statistic and its arguments, which must be those that it takes."""
-    if not isinstance(value, dict) or "name" not in value:
-        raise ConfigError(
-            f"{place}.statistic is {value!r}; expected its name and arguments, as in {{name: lowest_cka}}"
-        )
-    name, arguments = value["name"], {key: given for key, given in value.items() if key != "name"}
+    arguments = dict(require(f"{place}.statistic", value, _STATISTIC))
+    name = arguments.pop("name")
     if name not in STATISTICS:
         raise ConfigError(f"{place}: {unknown_name('statistic', name, STATISTICS)}")
-    takes = _arguments(STATISTICS[name])
-    for key in arguments:
-        if key not in takes:
-            raise ConfigError(f"{place}: {unknown_name(f'argument of {name}', key, takes)}")
+    takes = list(signature(STATISTICS[name].function).parameters)[3:]  # after runs, optimizer and against
+    require_known(place, f"argument of {name}", arguments, takes)
     missing = [key for key in takes if key not in arguments]
     if missing:
         raise ConfigError(f"{place}: {name} lacks {', '.join(missing)}; give each a value beside the name")
     return name, arguments
-
-
-def _arguments(statistic: Statistic) -> list[str]:
-    """Those that come after runs, optimizer and against."""
-    return list(signature(statistic.function).parameters)[3:]

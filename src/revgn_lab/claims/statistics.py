@@ -8,7 +8,7 @@ compared with. Optimizers are compared seed by seed: runs of one seed start from
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import TypeVar
 
 import pandas as pd
 
@@ -29,7 +29,45 @@ from revgn_lab.claims.per_run import (
 )
 from revgn_lab.claims.trajectories import gaps, order
 
+_Function = TypeVar("_Function", bound=Callable[..., Evidence])
+_NOTHING = Evidence(math.nan, math.nan, math.nan, 0)
 
+
+@dataclass(frozen=True)
+class Statistic:
+    """A statistic as a claim can name it.
+
+    Attributes:
+        function: see the module.
+        says: what it is, for a table; its arguments may stand in it.
+        unit: of the number.
+        pooled: whether it takes all settings of a study together.
+    """
+
+    function: Callable[..., Evidence]
+    says: str
+    unit: str = ""
+    pooled: bool = False
+
+
+STATISTICS: dict[str, Statistic] = {}
+"""By the names of their functions."""
+
+
+def _statistic(says: str, unit: str = "", *, pooled: bool = False) -> Callable[[_Function], _Function]:
+    """Enter a function into the table, with what `Statistic` says of it."""
+
+    def entered(function: _Function) -> _Function:
+        STATISTICS[function.__name__] = Statistic(function, says, unit, pooled)
+        return function
+
+    return entered
+
+
+@_statistic(
+    "{by} after which the soonest of the others is down to {fraction:g} of the first training loss, over its own",
+    "times",
+)
 def speedup(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, fraction: float, by: str) -> Evidence:
     """How many times sooner the training loss is down to a fraction of its start than with the soonest of the others.
 
@@ -37,10 +75,7 @@ def speedup(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, fract
     fail, the ratio is the length of the shortest of their runs over the optimizer's time, a lower bound. Where nobody
     gets there nothing is known.
 
-    Args:
-        runs: see the module.
-        optimizer: see the module.
-        against: see the module.
+    Args (beside those of the module):
         fraction: of the loss of the first step.
         by: step or seconds.
     """
@@ -63,6 +98,7 @@ def speedup(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, fract
     return of_ratio(ratios, "; ".join(note for note, count in notes.items() if count), lower_bounds=bounds > 0)
 
 
+@_statistic("standard deviation of the training loss over seeds, over the smallest of the others'", "times")
 def spread_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """Standard deviation of the training loss over seeds, over the smallest of the others'.
 
@@ -74,21 +110,20 @@ def spread_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> 
     return max(known, key=lambda each: each.value, default=next(iter(evidence), _NOTHING))
 
 
+@_statistic("fall of the training loss in the second half of training", "%")
 def late_decrease(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """By how many percent the training loss falls in the second half of training.
 
     Between the mean over the fifth of all epochs before half-time and that over the last fifth; of five epochs or more.
     """
-    return of_mean(list(values(runs, optimizer, late_decrease_of)))
+    return of_mean(values(runs, optimizer, late_decrease_of))
 
 
+@_statistic("final {column}, over the lowest of the others'", "times")
 def loss_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, column: str) -> Evidence:
     """The final loss, over the lowest of the others'. A run without a finite loss in the end has an infinite one.
 
-    Args:
-        runs: see the module.
-        optimizer: see the module.
-        against: see the module.
+    Args (beside those of the module):
         column: loss, of which the mean over the last epoch is taken, or test_loss.
     """
     finals = by_run(runs, lambda run: final_loss(run, column))
@@ -97,6 +132,7 @@ def loss_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, co
     return of_ratio([ours / min(theirs) for ours, theirs in pairs(finals, optimizer, against)], note)
 
 
+@_statistic("median fall of the loss on the rows of a step, beyond that of the strongest of the others", "points")
 def stronger_change(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """How many percentage points further a step takes the loss down on its own rows than the strongest of the others.
 
@@ -106,12 +142,14 @@ def stronger_change(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) 
     return of_mean([min(theirs) - ours for ours, theirs in pairs(changes, optimizer, against)])
 
 
+@_statistic("final test accuracy of the best of the others, less its own", "points")
 def accuracy_gap(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """How many percentage points of test accuracy the best of the others is ahead in the end."""
     finals = by_run(runs, lambda run: last(run, "test_accuracy"))
     return of_mean([max(theirs) - ours for ours, theirs in pairs(finals, optimizer, against)])
 
 
+@_statistic("spread of the others' final test accuracies, less the distance from its own to the best of them", "points")
 def spread_beyond_gap(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """By how many points the others' test accuracies lie further apart than its own lies from the best of them.
 
@@ -125,13 +163,11 @@ def spread_beyond_gap(runs: pd.DataFrame, optimizer: str, against: Sequence[str]
     return of_mean(beyond, "fewer than two to tell apart" if beyond and all(map(math.isnan, beyond)) else "")
 
 
+@_statistic('final test accuracy with "{setting}", less that with "{beyond}"', "points", pooled=True)
 def setting_gain(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, setting: str, beyond: str) -> Evidence:
     """How many percentage points of test accuracy more the optimizer ends with in one setting than in another.
 
-    Args:
-        runs: see the module.
-        optimizer: see the module.
-        against: not looked at.
+    Args (beside those of the module):
         setting: the one.
         beyond: the other.
     """
@@ -141,26 +177,31 @@ def setting_gain(runs: pd.DataFrame, optimizer: str, against: Sequence[str], *, 
     return of_mean([ours[run] - theirs[run] for run in ours if run[0] == optimizer and run in theirs])
 
 
+@_statistic("similarity of the last tangent kernel to the first")
 def kernel_similarity(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """Similarity of the final tangent kernel to the first one, 1 if it has not changed."""
-    return of_mean(list(values(runs, optimizer, lambda run: last(run, "ntk_similarity"))))
+    return of_mean(values(runs, optimizer, lambda run: last(run, "ntk_similarity")))
 
 
+@_statistic("change of the tangent kernel, over the least of the others'", "times")
 def kernel_change_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """How far the tangent kernel has moved, 1 - similarity to the start, over the least of the others'."""
     return _movement_ratio(by_run(runs, kernel_movement), optimizer, against)
 
 
+@_statistic("lowest CKA of a block with itself before training")
 def lowest_cka(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """CKA of the block whose final output is least like what it was before training."""
-    return of_mean(list(values(runs, optimizer, final_cka)))
+    return of_mean(values(runs, optimizer, final_cka))
 
 
+@_statistic("change of representations, 1 - the lowest CKA, over the least of the others'", "times")
 def cka_change_ratio(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """How far the representations have moved, 1 - the lowest CKA with their start, over the least of the others'."""
     return _movement_ratio(by_run(runs, lambda run: max(1 - final_cka(run), 0.0)), optimizer, against)
 
 
+@_statistic("exponent of the learning rate in the gap between the loss curves", pooled=True)
 def gap_order(runs: pd.DataFrame, optimizer: str, against: Sequence[str]) -> Evidence:
     """Exponent p of gap ~ lr^p, the gap being the largest distance to the loss curve of another right inverse."""
     tables = [gaps(runs, optimizer, name) for name in against]
@@ -171,70 +212,3 @@ def _movement_ratio(moved: Mapping[tuple[str, int], float], optimizer: str, agai
     """Of each seed the optimizer's movement over the least of the others'; not known where that is zero."""
     found = [(ours, min(theirs)) for ours, theirs in pairs(moved, optimizer, against)]
     return of_ratio([ours / least if least > 0 else math.nan for ours, least in found])
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A statistic as a claim can name it.
-
-    Attributes:
-        function: see the module.
-        says: what it is, for a table; its arguments may stand in it.
-        unit: of the number.
-        pooled: whether it takes all settings of a study together.
-    """
-
-    function: Callable[..., Evidence]
-    says: str
-    unit: str = ""
-    pooled: bool = False
-
-
-STATISTICS: Mapping[str, Statistic] = MappingProxyType(
-    {
-        "speedup": Statistic(
-            speedup,
-            "{by} after which the soonest of the others is down to {fraction:g} of the first training loss, over its "
-            "own",
-            "times",
-        ),
-        "spread_ratio": Statistic(
-            spread_ratio,
-            "standard deviation of the training loss over seeds, over the smallest of the others'",
-            "times",
-        ),
-        "late_decrease": Statistic(late_decrease, "fall of the training loss in the second half of training", "%"),
-        "loss_ratio": Statistic(loss_ratio, "final {column}, over the lowest of the others'", "times"),
-        "stronger_change": Statistic(
-            stronger_change,
-            "median fall of the loss on the rows of a step, beyond that of the strongest of the others",
-            "points",
-        ),
-        "accuracy_gap": Statistic(
-            accuracy_gap, "final test accuracy of the best of the others, less its own", "points"
-        ),
-        "spread_beyond_gap": Statistic(
-            spread_beyond_gap,
-            "spread of the others' final test accuracies, less the distance from its own to the best of them",
-            "points",
-        ),
-        "setting_gain": Statistic(
-            setting_gain, 'final test accuracy with "{setting}", less that with "{beyond}"', "points", pooled=True
-        ),
-        "kernel_similarity": Statistic(kernel_similarity, "similarity of the last tangent kernel to the first"),
-        "kernel_change_ratio": Statistic(
-            kernel_change_ratio, "change of the tangent kernel, over the least of the others'", "times"
-        ),
-        "lowest_cka": Statistic(lowest_cka, "lowest CKA of a block with itself before training"),
-        "cka_change_ratio": Statistic(
-            cka_change_ratio,
-            "change of representations, 1 - the lowest CKA, over the least of the others'",
-            "times",
-        ),
-        "gap_order": Statistic(
-            gap_order, "exponent of the learning rate in the gap between the loss curves", pooled=True
-        ),
-    }
-)
-
-_NOTHING = Evidence(math.nan, math.nan, math.nan, 0)

@@ -60,18 +60,14 @@ def judge(metrics: pd.DataFrame, claims: Sequence[Claim]) -> list[Judgement]:
 def decide(evidence: Evidence, claim: Claim) -> tuple[Verdict, str]:
     """The verdict that follows from a number and its interval, and the reason if it is inconclusive."""
     if evidence.seeds == 0 or math.isnan(evidence.value):
-        return Verdict.INCONCLUSIVE, evidence.note or _missing(claim)
+        beside = f", and of {' or '.join(claim.against)} with the same one" if claim.against else ""
+        return Verdict.INCONCLUSIVE, evidence.note or f"no seed of it has ended with what this needs{beside}"
     if evidence.seeds < FEWEST_SEEDS:
         return Verdict.INCONCLUSIVE, f"{evidence.seeds} of the {FEWEST_SEEDS} seeds that a verdict needs"
     below, above = evidence.high <= claim.threshold, evidence.low >= claim.threshold
     if below == above:  # it lies on the threshold, or to both sides of it
         return Verdict.INCONCLUSIVE, "the interval over seeds includes the threshold"
     return (Verdict.REPRODUCED if above == claim.at_least else Verdict.NOT_REPRODUCED), ""
-
-
-def _missing(claim: Claim) -> str:
-    beside = f", and of {' or '.join(claim.against)} with the same one" if claim.against else ""
-    return f"no seed of it has ended with what this needs{beside}"
 
 
 def _judge(runs: pd.DataFrame, claim: Claim) -> Iterator[Judgement]:

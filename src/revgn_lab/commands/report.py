@@ -24,11 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command and its arguments."""
     parser.description, parser.epilog = _DESCRIPTION, _EXAMPLES
     parser.add_argument(
-        "folders",
-        type=Path,
-        metavar="DIR",
-        nargs="*",
-        help="of a study, of a run of revgn train, or of several",
+        "folders", type=Path, metavar="DIR", nargs="*", help="of a study, of a run of revgn train, or of several"
     )
     parser.add_argument(
         "--out",

@@ -70,8 +70,10 @@ def conduct(rows: "Sequence[Row]", folder: Path, machine: "Machine") -> int:
     from revgn_lab.report.page import write_report
 
     page = write_report([folder], folder)
-    print(_in_short(outcomes))
+    diverged = sum(outcome.diverged is not None for outcome in outcomes)
+    ended = f", of which {diverged} diverged" if diverged else ""
     failed = [outcome for outcome in outcomes if not outcome.complete]
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} runs are complete{ended}.")
     for outcome in failed:
         print(_failure(outcome, folder), file=sys.stderr)
     print(f"Open {page} in a browser.")
@@ -100,13 +102,6 @@ def _print_table(rows: "Sequence[Row]", folder: Path) -> int:
         print("\t".join(("complete" if row.folder in complete else "to do", row.name, row.folder)))
     print(f"{len(rows)} curves of {len(runs)} runs, of which {len(complete)} are complete in {folder}")
     return 0
-
-
-def _in_short(outcomes: "Sequence[Outcome]") -> str:
-    complete = sum(outcome.complete for outcome in outcomes)
-    diverged = sum(outcome.diverged is not None for outcome in outcomes)
-    ended = f", of which {diverged} diverged" if diverged else ""
-    return f"{complete} of {len(outcomes)} runs are complete{ended}."
 
 
 def _failure(outcome: "Outcome", folder: Path) -> str:

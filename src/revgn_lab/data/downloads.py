@@ -39,6 +39,21 @@ def find(roots: Sequence[Path], folders: Sequence[str], names: Sequence[str]) ->
     return next((place for place in places if os.path.exists(place)), None)
 
 
+def find_or_download(
+    file: RemoteFile, roots: Sequence[Path], folders: Sequence[str], names: Sequence[str], *, missing: str, advice: str
+) -> Path:
+    """What `find` finds, or else `file`, downloaded into the first of the `folders` of the first of the `roots`.
+
+    Raises:
+        DataError: neither can be had; the message says what is `missing`, where it was searched and why, and `advice`.
+    """
+    try:
+        return find(roots, folders, names) or download(file, roots[0] / folders[0])
+    except DataError as error:
+        searched = ", ".join(str(root / folders[0]) for root in roots)
+        raise DataError(f"{missing} in {searched}, and {error}. {advice}") from error
+
+
 def download(file: RemoteFile, folder: Path) -> Path:
     """Fetch `file` into `folder`; it appears there whole and checked, or not at all.
 

@@ -46,17 +46,16 @@ class Parts:
             raise DataError(f"dtype must be a floating point type such as torch.float32, got {dtype}")
         chosen = subset(len(self.inputs), rows, seed, name)
 
-        def target_values(targets: Tensor) -> Tensor:
-            if self.target_mean is None or self.target_scale is None:
-                return targets
-            return standardise(targets, self.target_mean, self.target_scale, dtype)
-
+        targets, test_targets = self.targets[chosen], self.test_targets
+        if self.target_mean is not None and self.target_scale is not None:
+            mean, scale = self.target_mean, self.target_scale
+            targets, test_targets = (standardise(each, mean, scale, dtype) for each in (targets, test_targets))
         return Dataset(
             name=name,
             inputs=standardise(self.inputs[chosen], self.mean, self.scale, dtype),
-            targets=target_values(self.targets[chosen]),
+            targets=targets,
             test_inputs=standardise(self.test_inputs, self.mean, self.scale, dtype),
-            test_targets=target_values(self.test_targets),
+            test_targets=test_targets,
             num_classes=len(self.classes) or None,
             classes=self.classes,
             target_mean=self.target_mean,
@@ -95,47 +94,24 @@ def image_parts(
 ) -> Parts:
     """Parts of a set of images, with one mean and one standard deviation per channel, as is the custom for these sets.
 
-    Args:
-        pixels: (n, channels, p) bytes.
-        labels: (n,) int64.
-        test_pixels: (m, channels, p) bytes.
-        test_labels: (m,) int64.
-        classes: names of the classes.
+    Pixels are (n, channels, p) bytes, labels (n,) int64.
     """
-    statistics = [byte_statistics(channel) for channel in pixels.unbind(dim=1)]
-    width = pixels.shape[2]
+    means, scales = zip(*map(byte_statistics, pixels.unbind(dim=1)), strict=True)
+    mean, scale = (torch.stack(each).repeat_interleave(pixels.shape[2]) for each in (means, scales))
     return Parts(
-        inputs=pixels.flatten(start_dim=1),
-        targets=labels,
-        test_inputs=test_pixels.flatten(start_dim=1),
-        test_targets=test_labels,
-        mean=torch.stack([mean for mean, _ in statistics]).repeat_interleave(width),
-        scale=torch.stack([scale for _, scale in statistics]).repeat_interleave(width),
-        classes=classes,
+        pixels.flatten(start_dim=1), labels, test_pixels.flatten(start_dim=1), test_labels, mean, scale, classes
     )
 
 
-def regression_parts(inputs: Tensor, targets: Tensor, test_inputs: Tensor, test_targets: Tensor) -> Parts:
-    """Parts of a regression table, inputs and targets with the statistics of their columns.
+def regression_parts(inputs: Tensor, targets: Tensor, train: Tensor, test: Tensor) -> Parts:
+    """Parts of a regression table, inputs (n, d) and targets (n, k) float64, with the statistics of their columns.
 
-    Args:
-        inputs: (n, d) float64.
-        targets: (n, k) float64.
-        test_inputs: (m, d) float64.
-        test_targets: (m, k) float64.
+    The numbers of the rows in each part, `train` and `test`, are those of `split`.
     """
-    mean, scale = column_statistics(inputs)
-    target_mean, target_scale = column_statistics(targets)
-    return Parts(
-        inputs=inputs,
-        targets=targets,
-        test_inputs=test_inputs,
-        test_targets=test_targets,
-        mean=mean,
-        scale=scale,
-        target_mean=target_mean,
-        target_scale=target_scale,
-    )
+    mean, scale = column_statistics(inputs[train])
+    target_mean, target_scale = column_statistics(targets[train])
+    parts = (inputs[train], targets[train], inputs[test], targets[test])
+    return Parts(*parts, mean, scale, target_mean=target_mean, target_scale=target_scale)
 
 
 def byte_statistics(values: Tensor) -> tuple[Tensor, Tensor]:

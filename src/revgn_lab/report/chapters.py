@@ -48,8 +48,10 @@ def chapters_of(runs: Sequence[Run]) -> list[Chapter]:
         own = [run for run in runs if (run.labels.study, run.labels.scale) == (study, scale)]
         name = _anchor(f"{study} {scale if several else ''}", {*SECTIONS, *(chapter.name for chapter in chapters)})
         title = f"{title_of(study)}{f', {scale}' if several and scale else ''}"
-        chapter = _chapter(name, title, own)
-        chapters.append(replace(chapter, above=_above(chapter, chapters)))
+        frame = by_panel(metrics_of(own))
+        made = study_figures(study, frame, own) if len(frame) else []
+        figures = [replace(figure, name=f"{name}-{figure.name}") for figure in made]
+        chapters.append(Chapter(name, title, study, own, frame, figures, _above(own, chapters)))
     return chapters
 
 
@@ -79,15 +81,8 @@ def _anchor(words: str, taken: set[str]) -> str:
     return name if name not in taken else next(other for other in others if other not in taken)
 
 
-def _chapter(name: str, title: str, runs: Sequence[Run]) -> Chapter:
-    study = runs[0].labels.study
-    frame = by_panel(metrics_of(runs))
-    made = study_figures(study, frame, runs) if len(frame) else []
-    return Chapter(name, title, study, runs, frame, [replace(each, name=f"{name}-{each.name}") for each in made])
-
-
-def _above(chapter: Chapter, earlier: Sequence[Chapter]) -> list[str]:
-    """Titles of the earlier chapters that have runs of this one, if together they have them all."""
-    own = {run.record.folder for run in chapter.runs}
+def _above(runs: Sequence[Run], earlier: Sequence[Chapter]) -> list[str]:
+    """Titles of the earlier chapters that have some of these runs, if together they have them all."""
+    own = {run.record.folder for run in runs}
     shown = {other.title: own & {run.record.folder for run in other.runs} for other in earlier if not other.above}
     return [title for title, folders in shown.items() if folders] if own == set[object]().union(*shown.values()) else []

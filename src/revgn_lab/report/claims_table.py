@@ -139,12 +139,5 @@ def _as_dict(judgement: Judgement) -> dict[str, Any]:
         name: value if isinstance(value, str) or math.isfinite(value) else None
         for name, value in asdict(judgement.evidence).items()
     }
-    return {
-        "scale": judgement.scale,
-        "dataset": judgement.dataset,
-        "setting": judgement.setting,
-        "optimizer": judgement.optimizer,
-        **evidence,
-        "verdict": judgement.verdict.value,
-        "reason": judgement.reason,
-    }
+    where = {name: getattr(judgement, name) for name in ("scale", "dataset", "setting", "optimizer")}
+    return {**where, **evidence, "verdict": judgement.verdict.value, "reason": judgement.reason}

@@ -12,32 +12,10 @@ from revgn_lab.report.records import Record, read_record
 from revgn_lab.runs import folders
 from revgn_lab.runs.metrics_table import COLUMNS
 from revgn_lab.studies.outcomes import note_of
-from revgn_lab.studies.rows import TABLE, read_rows
+from revgn_lab.studies.rows import LABELS, TABLE, Labels, read_rows
 
 SINGLE = "single runs"
 """What stands for the study of runs that belong to none."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Where a run stands in the figures.
-
-    Attributes:
-        study, scale: which section.
-        dataset, setting: which panel.
-        optimizer: which curve.
-        seed: which run of the curve.
-    """
-
-    study: str
-    scale: str
-    dataset: str
-    setting: str
-    optimizer: str
-    seed: int
-
-
-LABELS = tuple(Labels.__dataclass_fields__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +114,8 @@ def _curve_name(run: Run, all_runs: Sequence[Run]) -> str:
     beside = [other for other in all_runs if replace(other.labels, seed=run.labels.seed) == run.labels]
     differing = _differing([other.record.settings for other in beside])
     words = [f"{setting.rpartition('.')[2]} {run.record.settings.get(setting)}" for setting in differing]
-    twins = [
-        other
-        for other in beside
-        if not _differing([other.record.settings, run.record.settings]) and other.labels.seed == run.labels.seed
-    ]
-    if len(twins) > 1:  # the very same run twice
+    same_seed = [other for other in beside if other.labels.seed == run.labels.seed]
+    if sum(not _differing([other.record.settings, run.record.settings]) for other in same_seed) > 1:  # twice the same
         words.append(run.record.folder.name)
     return f"{name}, {', '.join(words)}" if words else name
 

@@ -23,7 +23,7 @@ from revgn_lab.report.figures.studies import STUDIES, is_sweep
 from revgn_lab.report.figures.svg import Sheet
 from revgn_lab.report.glossary import glossary
 from revgn_lab.report.headlines import headlines, values_as_curves
-from revgn_lab.report.records import Record, State
+from revgn_lab.report.records import State
 from revgn_lab.report.settings import differing_settings, environment_of, shared_settings
 from revgn_lab.report.summary import final_numbers
 from revgn_lab.runs import folders
@@ -67,7 +67,11 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
         for end, content in pictures(figure, looks).items():
             write_atomically(out / PICTURES / f"{figure.name}.{end}", content)
     content = {
-        **_about(runs, chapters),
+        "title": chapters[0].title if len(chapters) == 1 else f"Exact Gauss-Newton in {len(chapters)} studies",
+        "introduction": _introduction(runs),
+        "incomplete": _incomplete(runs),
+        "runs": runs,
+        "environment": environment_of(runs),
         **_found(chapters, claims, judgements),
         **_explained(chapters, judgements, main),
         "overview": main,
@@ -78,26 +82,11 @@ def write_report(places: Sequence[Path], out: Path) -> Path:
         "shared_settings": shared_settings,
         "commands": [*_commands(runs), f"revgn report {' '.join(map(str, places))} --out {out}"],
     }
-    write_atomically(out / PAGE, _template().render(content))
-    return out / PAGE
-
-
-def _template() -> Any:
-    """The page without its content. What it is given is escaped unless the template says otherwise."""
+    # What the page is given is escaped unless the template says otherwise.
     loader = PackageLoader("revgn_lab.report")
     whole = Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=StrictUndefined)
-    return whole.get_template("page.html.j2")
-
-
-def _about(runs: Sequence[Run], chapters: Sequence[Chapter]) -> dict[str, Any]:
-    """What was run, and how it ended."""
-    return {
-        "title": chapters[0].title if len(chapters) == 1 else f"Exact Gauss-Newton in {len(chapters)} studies",
-        "introduction": _introduction(runs),
-        "incomplete": _incomplete(runs),
-        "runs": runs,
-        "environment": environment_of(runs),
-    }
+    write_atomically(out / PAGE, whole.get_template("page.html.j2").render(content))
+    return out / PAGE
 
 
 def _found(chapters: Sequence[Chapter], claims: Sequence[Claim], judgements: Sequence[Judgement]) -> dict[str, Any]:
@@ -132,49 +121,39 @@ def _explained(chapters: Sequence[Chapter], judgements: Sequence[Judgement], mai
 
 def _introduction(runs: Sequence[Run]) -> str:
     """How many runs of what, and how they ended."""
-    records = _records(runs)
-    counts = Counter(record.state for record in records)
+    states = {run.record.folder: run.record.state for run in runs}  # of each once, though studies may share it
+    counts = Counter(states.values())
     ended = ", ".join(f"{counts[state]:,} {state.value}" for state in State if counts[state])
     data = ", ".join(dict.fromkeys(run.labels.dataset for run in runs))
     scales = ", ".join(dict.fromkeys(run.labels.scale for run in runs if run.labels.scale))
     at = f" at scale {scales}" if scales else ""
-    return f"{len(records):,} runs on {data}{at}: {ended}. All sentences, numbers and verdicts are computed from them."
-
-
-def _records(runs: Sequence[Run]) -> list[Record]:
-    """Each run once, whatever the number of studies that share it."""
-    return list({run.record.folder: run.record for run in runs}.values())
+    return f"{len(states):,} runs on {data}{at}: {ended}. All sentences, numbers and verdicts are computed from them."
 
 
 def _incomplete(runs: Sequence[Run]) -> dict[str, pd.DataFrame | None]:
     """Tables of the runs that did not end as they should, and of those that were not begun; empty if all did."""
-    rows = _described([run for run in runs if run.record.state is not State.COMPLETE])
-    if rows.empty:
-        return {}
-    waiting = rows["state"] == State.MISSING.value
-    parts = {"begun": rows.loc[~waiting], "waiting": rows.loc[waiting]}
-    return {name: part if len(part) else None for name, part in parts.items()}
-
-
-def _described(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run, with all studies that share it."""
-    by_folder: dict[Path, list[Run]] = {}
-    for run in runs:
-        by_folder.setdefault(run.record.folder, []).append(run)
     rows = [
         {
-            "studies": ", ".join(dict.fromkeys(run.labels.study for run in same)),
-            "data": same[0].labels.dataset,
-            "setting": same[0].labels.setting,
-            "curve": same[0].labels.optimizer,
-            "seed": same[0].labels.seed,
-            "state": same[0].record.state.value,
-            "reason": same[0].record.reason,
-            "folder": folder,
+            "studies": run.labels.study,
+            "data": run.labels.dataset,
+            "setting": run.labels.setting,
+            "curve": run.labels.optimizer,
+            "seed": run.labels.seed,
+            "state": run.record.state.value,
+            "reason": run.record.reason,
+            "folder": run.record.folder,
         }
-        for folder, same in by_folder.items()
+        for run in runs
+        if run.record.state is not State.COMPLETE
     ]
-    return pd.DataFrame(rows)
+    if not rows:
+        return {}
+    table = pd.DataFrame(rows)
+    sharing = [", ".join(dict.fromkeys(own)) for _, own in table.groupby("folder", sort=False)["studies"]]
+    table = table.drop_duplicates("folder").assign(studies=sharing)
+    waiting = table["state"] == State.MISSING.value
+    parts = {"begun": table.loc[~waiting], "waiting": table.loc[waiting]}
+    return {name: part if len(part) else None for name, part in parts.items()}
 
 
 def _commands(runs: Sequence[Run]) -> list[str]:

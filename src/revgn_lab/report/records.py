@@ -1,6 +1,6 @@
 """What the folder of one run tells a report."""
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -58,26 +58,20 @@ def read_record(folder: Path, note: Path | None = None) -> Record:
     try:
         state = folders.state_of(folder)
         settings = {} if state is folders.State.ABSENT else _named(read_yaml(folder / folders.CONFIG))
-        if state is not folders.State.COMPLETE:
-            return _unended(folder, state, settings, note)
-        return _ended(folder, settings)
+        if state is folders.State.COMPLETE:
+            return _ended(folder, settings)
+        if note is not None and note.is_file():
+            return Record(folder, State.FAILED, one_line(note.read_text(encoding="utf-8")), settings)
+        if state is folders.State.STARTED:
+            return Record(folder, State.UNFINISHED, "the same command goes on with it", settings)
+        return Record(folder, State.MISSING, "the command that makes it runs it", settings)
     except (ValueError, KeyError, OSError) as error:
         advice = "remove the folder and run it again"
         return Record(folder, State.UNREADABLE, f"{one_line(str(error))}; {advice}")
 
 
-def _unended(folder: Path, state: folders.State, settings: Mapping[str, Any], note: Path | None) -> Record:
-    if note is not None and note.is_file():
-        return Record(folder, State.FAILED, one_line(note.read_text(encoding="utf-8")), settings)
-    if state in (folders.State.ABSENT, folders.State.PREPARED):
-        return Record(folder, State.MISSING, "the command that makes it runs it", settings)
-    return Record(folder, State.UNFINISHED, "the same command goes on with it", settings)
-
-
 def _ended(folder: Path, settings: Mapping[str, Any]) -> Record:
-    results = json.loads((folder / folders.RESULTS).read_text(encoding="utf-8"))
-    if not isinstance(results, dict):
-        raise ValueError(f"{folders.RESULTS} holds no results")
+    results = folders.read_results(folder)
     reason = str(results.get("diverged") or "")
     state = State.DIVERGED if reason else State.COMPLETE
     return Record(folder, state, reason, settings, results.get("environment", {}), _metrics(folder / folders.METRICS))
@@ -94,13 +88,7 @@ def _metrics(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _named(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by the names that the command line has for them: optimizer.lr, and optimizer for its class."""
-    named: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = prefix if key in ("class_path", "init_args") else f"{prefix}.{key}".lstrip(".")
-        if isinstance(value, Mapping) and value:
-            named |= _named(value, name)
-        elif value != {}:  # the arguments of a class that takes none
-            named[name] = value
-    return named
+    plain = {name: value for name, value in folders.flat_settings(settings).items() if value != {}}  # no arguments
+    return {re.sub(r"\.(class_path|init_args)\b", "", name): value for name, value in plain.items()}

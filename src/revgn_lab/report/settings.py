@@ -51,14 +51,10 @@ def environment_of(runs: Iterable[Run]) -> dict[str, str]:
     for run in runs:
         for name, value in run.record.environment.items():
             found.setdefault(str(name), []).append(str(value))
-    return {name: _merged(name, values) for name, values in found.items()}
-
-
-def _merged(name: str, values: Sequence[str]) -> str:
-    first, last = min(values), max(values)
-    if name == _DATE and first != last:
-        return f"{first} to {last}"
-    return "; ".join(dict.fromkeys(values))
+    told = {name: "; ".join(dict.fromkeys(values)) for name, values in found.items()}
+    if len(set(dates := found.get(_DATE, []))) > 1:
+        told[_DATE] = f"{min(dates)} to {max(dates)}"
+    return told
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
 """From a configuration to the objects that are trained."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 import revgn_lab.data
 from revgn import GaussNewton
@@ -66,6 +65,7 @@ def build_module(
     Raises:
         ConfigError: arguments that do not go together.
     """
+    scheduler = config.parts.get(SCHEDULER.name)
     try:
         model = _model(config, dataset)
         first = _optimizers(OPTIMIZER.name, config.parts, model, loss, group)
@@ -76,7 +76,7 @@ def build_module(
         model,
         loss,
         [*first, *second],
-        _schedulers(config.parts.get(SCHEDULER.name), [*first, *second]),
+        [_build(SCHEDULER.name, scheduler, each) for each in (*first, *second)] if scheduler else [],
         switch=Switch(config.training.switch_after, len(first)) if config.training.switch_after else None,
         classes=dataset.num_classes,
         schedule_by=config.training.schedule_by,
@@ -111,9 +111,7 @@ def _model(config: RunConfig, dataset: Dataset) -> nn.Module:
     takes = signature(MODEL.find(part.class_path)).parameters
     with torch.random.fork_rng(devices=[]):  # torch's own initialisation takes no generator
         torch.manual_seed(config.training.seed)
-        model = _build(
-            MODEL.name, config.parts[MODEL.name], **{name: value for name, value in given.items() if name in takes}
-        )
+        model = _build(MODEL.name, part, **{name: value for name, value in given.items() if name in takes})
     return model.to(dataset.inputs.dtype)
 
 
@@ -138,7 +136,3 @@ def _optimizers(
     others = [parameter for parameter in model.parameters() if parameter.ndim != 2]
     shared = {name: value for name, value in part.init_args.items() if name in ("lr", "weight_decay")}
     return [_build(name, part, matrices), *([torch.optim.AdamW(others, **shared)] if others else [])]
-
-
-def _schedulers(part: Part | None, optimizers: Sequence[Optimizer]) -> list[LRScheduler]:
-    return [_build(SCHEDULER.name, part, optimizer) for optimizer in optimizers] if part else []

@@ -1,5 +1,6 @@
 """The folder of a run: what lies in it, how far the run has come, and whether another may take its place."""
 
+import json
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def read_config(folder: Path) -> RunConfig:
     return parse(read_yaml(folder / CONFIG))
 
 
+def read_results(folder: Path) -> dict[str, Any]:
+    """What the run in this folder, which is complete, has come to; ValueError if its file holds something else."""
+    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    if not isinstance(results, dict):
+        raise ValueError(f"{RESULTS} holds no results")
+    return results
+
+
 def claim(folder: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> State:
     """Make the folder ready for this run, which then goes on from what it holds or, if PREPARED, starts afresh.
 
@@ -87,7 +96,7 @@ def _only_leftovers(folder: Path) -> bool:
 
 
 def _require_same_settings(folder: Path, config: RunConfig) -> None:
-    theirs, ours = _flat(read_yaml(folder / CONFIG)), _flat(config.as_dict())
+    theirs, ours = flat_settings(read_yaml(folder / CONFIG)), flat_settings(config.as_dict())
     differing = [name for name in ours | theirs if theirs.get(name) != ours.get(name)]
     if differing:
         changes = "; ".join(f"{name} was {theirs.get(name)}, now {ours.get(name)}" for name in differing[:3])
@@ -107,8 +116,12 @@ def _clear(folder: Path) -> None:
     sweep(folder)
 
 
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Settings by dotted name."""
     if not isinstance(settings, dict) or not settings:
         return {prefix.rstrip("."): settings}
-    return {name: value for key, inner in settings.items() for name, value in _flat(inner, f"{prefix}{key}.").items()}
+    return {
+        name: value
+        for key, inner in settings.items()
+        for name, value in flat_settings(inner, f"{prefix}{key}.").items()
+    }

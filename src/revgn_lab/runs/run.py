@@ -6,7 +6,7 @@ import math
 import threading
 import warnings
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from revgn_lab.errors import RunError
 from revgn_lab.runs.build import build_data, build_loss, build_module, loss_targets, target_rows
-from revgn_lab.runs.diagnosis import diagnoses, write_representations
+from revgn_lab.runs.diagnosis.chosen import diagnoses
+from revgn_lab.runs.diagnosis.representations import write_representations
 from revgn_lab.runs.folders import CHECKPOINT, METRICS, REPRESENTATIONS, TENSORBOARD, State, claim
 from revgn_lab.runs.metrics_table import MetricsTable
 from revgn_lab.runs.run_result import Result, diverged, read_result, write_results
@@ -37,7 +38,7 @@ def run(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    progress: "bool | tqdm[Any]" = True,
+    progress: bool = True,
     group: dist.ProcessGroup | None = None,
 ) -> Result:
     """Train to the end; to diverge is an end too.
@@ -51,7 +52,7 @@ def run(
         resume: go on from the last checkpoint in the folder, to the very end that an unbroken run reaches; where there
             is none yet, start; where the run is complete, return what it found.
         overwrite: start over, replacing what the folder holds of a run.
-        progress: whether to show a bar; or a bar that counts the steps of several runs.
+        progress: whether to show a bar, on terminals only: a log file has no use for one that is drawn over and over.
         group: of processes that share the rows of each batch: the first one writes. None for this one alone.
 
     Raises:
@@ -89,7 +90,9 @@ def run(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     stop = StopBetweenSteps(functools.partial(any_process, group))
     written = [evaluation, *diagnosis, table, SaveEpochs(table, every=training.checkpoint_every)]
-    with _bar(progress and writes, training.epochs * len(loader), folder.name) as bar, stop.listening():
+    steps = training.epochs * len(loader)
+    disable = None if progress and writes else True
+    with tqdm(total=steps, desc=folder.name, unit="step", disable=disable, dynamic_ncols=True) as bar, stop.listening():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
@@ -99,6 +102,7 @@ def run(
             enable_checkpointing=writes,
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
+            enable_progress_bar=False,
             log_every_n_steps=1,
             default_root_dir=folder,
         )
@@ -146,14 +150,6 @@ def _reporting_once() -> Generator[None]:
         yield
     finally:
         threading.excepthook = default
-
-
-def _bar(progress: "bool | tqdm[Any]", steps: int, name: str) -> "AbstractContextManager[tqdm[Any]]":
-    """The bar to count on. One that several runs share is not ours to close."""
-    if not isinstance(progress, bool):
-        return nullcontext(progress)
-    # None: on terminals only. A log file has no use for a bar that is drawn over and over.
-    return tqdm(total=steps, desc=name, unit="step", disable=None if progress else True, dynamic_ncols=True)
 
 
 def _tensorboard(folder: Path, checkpoint: Path | None) -> TensorBoardLogger:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from revgn_lab.files import write_atomically
 from revgn_lab.runs.environment import environment
-from revgn_lab.runs.folders import METRICS, RESULTS
+from revgn_lab.runs.folders import METRICS, RESULTS, read_results
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,7 @@ class Result:
 
 def read_result(folder: Path) -> Result:
     """What the run in this folder, which is complete, came to."""
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    return Result(pd.read_csv(folder / METRICS), results.get("diverged"))
+    return Result(pd.read_csv(folder / METRICS), read_results(folder).get("diverged"))
 
 
 def write_results(folder: Path, final: Mapping[str, Any], **others: str) -> None:
@@ -41,14 +40,11 @@ def write_results(folder: Path, final: Mapping[str, Any], **others: str) -> None
 
 def diverged(folder: Path, reason: str) -> Result:
     """Complete the folder of a run that diverged: its metrics end with an empty step, its results tell why."""
-    metrics = _with_empty_step(folder / METRICS)
-    write_atomically(folder / METRICS, metrics.to_csv(index=False))
-    write_results(folder, {"steps": int(metrics["step"].iloc[-1]) - 1}, diverged=reason)
-    return Result(metrics, reason)
-
-
-def _with_empty_step(path: Path) -> pd.DataFrame:
+    path = folder / METRICS
     known = pd.read_csv(path) if path.exists() else pd.DataFrame()
     last: Any = known.iloc[-1] if len(known) else {"step": 0, "epoch": 0, "seconds": 0.0}
     end = pd.DataFrame([{"step": last["step"] + 1, "epoch": last["epoch"] + 1, "seconds": last["seconds"]}])
-    return pd.concat([known, end], ignore_index=True).astype({"step": int, "epoch": int})
+    metrics = pd.concat([known, end], ignore_index=True).astype({"step": int, "epoch": int})
+    write_atomically(path, metrics.to_csv(index=False))
+    write_results(folder, {"steps": int(metrics["step"].iloc[-1]) - 1}, diverged=reason)
+    return Result(metrics, reason)

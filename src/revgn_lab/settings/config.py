@@ -1,23 +1,14 @@
 """What a run is made of."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from revgn_lab.errors import ConfigError
 
-_COUNTS = (  # settings of `Training` that are at least 1 where they are given
-    "epochs",
-    "batch_size",
-    "evaluate_every",
-    "checkpoint_every",
-    "switch_after",
-    "probe_rows",
-    "diagnose_every",
-)
+# Settings of `Training` that are at least 1 where they are given.
+_COUNTS = ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "switch_after", "probe_rows", "diagnose_every")
 
 
 @dataclass(frozen=True)
@@ -110,12 +101,4 @@ class RunConfig:
             whole, _, own = name.rpartition(".")
             parts[whole]["init_args"][own] = parts.pop(name)
         settings = {"data": dict(self.data), **parts, **asdict(self.training)}
-        return yaml.safe_load(yaml.dump(settings, Dumper=_PlainDumper, sort_keys=False))
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """Writes what YAML has no word for by what it has: a tuple as a list, a path as a string."""
-
-
-_PlainDumper.add_representer(tuple, yaml.SafeDumper.represent_list)
-_PlainDumper.add_multi_representer(Path, lambda dumper, path: dumper.represent_str(str(path)))
+        return json.loads(json.dumps(settings, default=str))  # tuples are lists there, and paths are words

@@ -91,25 +91,11 @@ def _subclasses(module: ModuleType, base: type) -> dict[str, type]:
     return {c.__name__: c for c in found if isinstance(c, type) and issubclass(c, base) and c is not base}
 
 
-_OPTIMIZERS = (
-    GaussNewton,
-    torch.optim.SGD,
-    torch.optim.Adam,
-    torch.optim.AdamW,
-    torch.optim.Muon,
-    torch.optim.LBFGS,
-)
+_OPTIMIZERS = (GaussNewton, torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Muon, torch.optim.LBFGS)
 # Those whose arguments are numbers and words; ReduceLROnPlateau would need a metric, LambdaLR a function.
 _SCHEDULERS = (
-    lr_scheduler.ConstantLR,
-    lr_scheduler.CosineAnnealingLR,
-    lr_scheduler.CosineAnnealingWarmRestarts,
-    lr_scheduler.ExponentialLR,
-    lr_scheduler.LinearLR,
-    lr_scheduler.MultiStepLR,
-    lr_scheduler.OneCycleLR,
-    lr_scheduler.PolynomialLR,
-    lr_scheduler.StepLR,
+    *("ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ExponentialLR", "LinearLR"),
+    *("MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR"),
 )
 
 MODEL = Kind(
@@ -141,7 +127,7 @@ CONTROL = Kind("optimizer.control", Control, _subclasses(control, Control))
 SCHEDULER = Kind(
     "scheduler",
     lr_scheduler.LRScheduler,
-    {c.__name__: c for c in _SCHEDULERS},
+    {name: getattr(lr_scheduler, name) for name in _SCHEDULERS},
     frozenset({"optimizer", "last_epoch"}),
 )
 SECOND_OPTIMIZER = replace(OPTIMIZER, name="second_optimizer")

@@ -13,13 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
 import revgn_lab.data
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
 from revgn_lab.settings.config import Part, RunConfig, Training
+from revgn_lab.settings.forms import is_named, load_yaml
 from revgn_lab.settings.kinds import KINDS, OPTIMIZER
 from revgn_lab.settings.messages import one_line
 
@@ -30,11 +30,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is not valid YAML, or not a list of settings.
     """
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {one_line(str(error))}") from error
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+    settings = load_yaml(path)
+    if not is_named(settings):
         raise ConfigError(f"{path} holds no settings; expected lines such as 'epochs: 10'")
     return settings
 
@@ -51,7 +48,7 @@ def parse(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingPro
         ConfigError: an unknown setting or class, a wrong type, a value out of range.
     """
     parts, plain = _choose_parts(settings, overrides)
-    parser = _shared_parser(tuple(parts.items()))
+    parser = _parser(tuple(parts.items()))
     _override(plain, overrides, set(parser.get_defaults().keys()))
     try:
         # In two steps, as jsonargparse words what is missing better on a command line.
@@ -61,11 +58,11 @@ def parse(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingPro
     return _typed(parts, parsed.as_dict())
 
 
-def settings_help(settings: Mapping[str, Any], overrides: Mapping[str, Any] = MappingProxyType({})) -> str:
+def settings_help(settings: Mapping[str, Any]) -> str:
     """Every setting of the classes that this configuration uses, with its type, its value and what it means."""
-    parts, plain = _choose_parts(settings, overrides)
-    parser = _parser(parts)
-    _override(plain, overrides, set(parser.get_defaults().keys()))
+    parts, plain = _choose_parts(settings, {})
+    parser = _parser.__wrapped__(tuple(parts.items()))  # not the shared one, as its defaults are to change
+    _override(plain, {}, set(parser.get_defaults().keys()))
     parser.set_defaults(vars(parser.parse_object(plain, _skip_required=True).as_flat()))
     text = parser.format_help()
     return text.partition("Show this help message and exit.\n")[2].strip("\n")
@@ -122,12 +119,9 @@ def _part(name: str, value: Any) -> Part | None:
 
 
 @functools.cache  # to make one takes as long as to parse with it, and a study has hundreds of runs
-def _shared_parser(parts: tuple[tuple[str, str], ...]) -> ArgumentParser:
-    return _parser(dict(parts))
-
-
-def _parser(parts: Mapping[str, str]) -> ArgumentParser:
+def _parser(chosen: tuple[tuple[str, str], ...]) -> ArgumentParser:
     """A parser of all settings, given the class of each part."""
+    parts = dict(chosen)
     for name in ("loss", "optimizer"):
         if name not in parts:
             raise ConfigError(f"no {name} chosen; name one of {', '.join(KINDS[name].classes)}")

@@ -26,17 +26,11 @@ def find_config(name_or_path: str) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    path = Path(name_or_path)
-    shipped = shipped_configs()
-    if path.is_file():
-        return path
-    if (path / "config.yaml").is_file():
-        return path / "config.yaml"
-    if name_or_path in shipped:
-        return shipped[name_or_path]
-    base = {f"base/{name}": file for name, file in _yaml_files(CONFIGS / "base").items()}
-    if name_or_path in base:
-        return base[name_or_path]
+    path, shipped = Path(name_or_path), shipped_configs()
+    named = shipped | {f"base/{name}": file for name, file in _yaml_files(CONFIGS / "base").items()}
+    for place in (path, path / "config.yaml", named.get(name_or_path)):
+        if place is not None and place.is_file():
+            return place
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         raise ConfigError(f"{path}: there is no such configuration file; check the path")
     raise ConfigError(unknown_name("configuration", name_or_path, shipped) + "; or the path of a YAML file")

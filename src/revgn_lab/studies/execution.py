@@ -52,7 +52,7 @@ class Machine:
         return ["--cores", str(self.jobs or os.cpu_count() or 1)]
 
 
-def execute(rows: Sequence[Row], folder: Path, machine: Machine, *, progress: bool = True) -> list[Outcome]:
+def execute(rows: Sequence[Row], folder: Path, machine: Machine) -> list[Outcome]:
     """Run what is not complete of the rows, and of those that the folder's table has of other studies.
 
     Complete runs are not run again, interrupted ones go on from their checkpoints, failed ones are tried once more and
@@ -62,7 +62,6 @@ def execute(rows: Sequence[Row], folder: Path, machine: Machine, *, progress: bo
         rows: of a study at a scale; they replace those that the table has of it.
         folder: of the study.
         machine: where.
-        progress: whether to show a bar over the runs or, where there is no terminal, a line every minute.
 
     Returns:
         The outcome of every run in the table.
@@ -83,7 +82,7 @@ def execute(rows: Sequence[Row], folder: Path, machine: Machine, *, progress: bo
                 if row.config is not None:  # else it was written with the row
                     prepare(folder / row.folder, row.config)
             forget_unfinished(folder, pending)
-            status = _snakemake(folder.resolve(), pending, machine, total=len(runs), progress=progress)
+            status = _snakemake(folder.resolve(), pending, machine, total=len(runs))
             _require_some_work(folder, pending, status)
         return [outcome_of(folder, row) for row in runs]
 
@@ -96,7 +95,7 @@ def _others(rows: Sequence[Row], table: Sequence[Row]) -> list[Row]:
     return [replace(row, batch=batches.get(row.folder, row.batch)) for row in others]
 
 
-def _snakemake(folder: Path, pending: Sequence[Row], machine: Machine, *, total: int, progress: bool) -> int:
+def _snakemake(folder: Path, pending: Sequence[Row], machine: Machine, *, total: int) -> int:
     """Have snakemake make the pending batches; its exit status."""
     batches = dict.fromkeys(row.batch for row in pending)
     words = [
@@ -113,17 +112,15 @@ def _snakemake(folder: Path, pending: Sequence[Row], machine: Machine, *, total:
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            return _follow(process, folder, pending, total=total, progress=progress)
+            return _follow(process, folder, pending, total=total)
         finally:
             _end(process)
 
 
-def _follow(
-    process: "subprocess.Popen[bytes]", folder: Path, pending: Sequence[Row], *, total: int, progress: bool
-) -> int:
+def _follow(process: "subprocess.Popen[bytes]", folder: Path, pending: Sequence[Row], *, total: int) -> int:
     """Wait for the end, showing how many runs are complete."""
     left = set(pending)
-    with completion(total, total - len(left), shown=progress) as show:
+    with completion(total, total - len(left)) as show:
         ended = False
         while not ended:
             ended = process.poll() is not None

@@ -4,8 +4,8 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,8 @@ def folder_of(config: RunConfig) -> str:
     return f"runs/{slug}-{hashlib.sha256(settings).hexdigest()[:12]}"
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """A row whose batch is not known yet, and how many runs take turns in it."""
-
-    row: Row
-    share: int
-
-
-def _cells(study: Study, scale: str, path: tuple[str, ...]) -> Iterator[_Cell]:
-    """All cells of a study, which was reached by this path of names."""
+def _cells(study: Study, scale: str, path: tuple[str, ...]) -> Iterator[tuple[Row, int]]:
+    """The rows of a study, which was reached by this path of names, and how many runs take turns in a process."""
     for grid in study.scales.get(scale, ()):
         yield from _grid_cells(study.name, scale, grid)
     for other in (*study.collects, *study.same_runs_as):
@@ -66,19 +58,16 @@ def _cells(study: Study, scale: str, path: tuple[str, ...]) -> Iterator[_Cell]:
     for other in study.collects:
         yield from _cells(find_study(other), scale, (*path, other))
     looked_at = [cell for other in study.same_runs_as for cell in _cells(find_study(other), scale, (*path, other))]
-    _require_settings(study, {cell.row.setting for cell in looked_at})
-    for cell in looked_at:
-        if not study.settings or cell.row.setting in study.settings:
-            yield _Cell(replace(cell.row, study=study.name), cell.share)
-
-
-def _require_settings(study: Study, known: Collection[str]) -> None:
+    known = {row.setting for row, _ in looked_at}
     for setting in study.settings:
         if known and setting not in known:
             raise ConfigError(f"study {study.name}: {unknown_name('setting', setting, known)}")
+    for row, share in looked_at:
+        if not study.settings or row.setting in study.settings:
+            yield replace(row, study=study.name), share
 
 
-def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
+def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[tuple[Row, int]]:
     for setting, by_setting in grid.settings.items():
         for optimizer, by_optimizer in grid.optimizers.items():
             where = f"study {study} at scale {scale}, {setting}, {optimizer}"
@@ -90,21 +79,8 @@ def _grid_cells(study: str, scale: str, grid: Grid) -> Iterator[_Cell]:
             for seed in grid.seeds:
                 # Quicker than to parse again, which is most of the work here.
                 config = replace(resolved, training=replace(resolved.training, seed=seed))
-                yield _Cell(
-                    Row(
-                        study=study,
-                        scale=scale,
-                        dataset=_dataset(config),
-                        setting=setting,
-                        optimizer=optimizer,
-                        seed=seed,
-                        folder=folder_of(config),
-                        batch="",
-                        threads=grid.threads,
-                        config=config,
-                    ),
-                    grid.share,
-                )
+                labels = (study, scale, _dataset(config), setting, optimizer, seed)
+                yield Row(*labels, folder_of(config), batch="", threads=grid.threads, config=config), grid.share
 
 
 def _merged(where: str, *several: Overrides) -> Overrides:
@@ -117,31 +93,30 @@ def _merged(where: str, *several: Overrides) -> Overrides:
     return merged
 
 
-def _in_batches(cells: Sequence[_Cell]) -> list[Row]:
+def _in_batches(cells: Sequence[tuple[Row, int]]) -> list[Row]:
     """The rows, each with the name of the batch that its run belongs to."""
-    share = {cell.row.folder: cell.share for cell in reversed(cells)}
+    share = {row.folder: size for row, size in reversed(cells)}
     batches: dict[str, str] = {}
 
     def alike(row: Row) -> tuple[str, int, int]:
         return row.dataset, row.threads, share[row.folder]
 
     # Runs of one data set come one after another, so that a process loads it once.
-    runs = sorted(runs_of(cell.row for cell in cells), key=alike)
+    runs = sorted(runs_of(row for row, _ in cells), key=alike)
     for (_, _, size), group in groupby(runs, key=alike):
         alike_runs = list(group)
         number = -(-len(alike_runs) // size)
         for index in range(number):
             members = alike_runs[index::number]  # long and short runs, which tend to come in rows, in every batch
             batches |= dict.fromkeys((row.folder for row in members), _batch_name(members))
-    return [replace(cell.row, batch=batches[cell.row.folder]) for cell in cells]
+    return [replace(row, batch=batches[row.folder]) for row, _ in cells]
 
 
 def _batch_name(members: Iterable[Row]) -> str:
     """A name that other members would change."""
-    folders = [row.folder for row in members]
-    return (
-        f"{Path(folders[0]).name}+{len(folders) - 1}-{hashlib.sha256(chr(10).join(folders).encode()).hexdigest()[:8]}"
-    )
+    first, *others = (row.folder for row in members)
+    digest = hashlib.sha256("\n".join([first, *others]).encode()).hexdigest()
+    return f"{Path(first).name}+{len(others)}-{digest[:8]}"
 
 
 @functools.cache

@@ -17,13 +17,14 @@ In place of `scales`, a study that looks at the runs of others says `same_runs_a
 `collects: [full-batch, theorem]`. What several grids need can be kept under `anchors`, which is for YAML alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from revgn.naming import unknown_name
 from revgn_lab.errors import ConfigError
+from revgn_lab.settings.forms import Form, is_named, is_texts, require, require_known
 from revgn_lab.settings.parsing import read_yaml
 from revgn_lab.settings.shipped import shipped_studies
 
@@ -56,7 +57,7 @@ class Grid:
     settings: Mapping[str, Overrides]
     optimizers: Mapping[str, Overrides]
     seeds: tuple[int, ...]
-    overrides: Overrides
+    overrides: Overrides = field(default_factory=dict[str, Any])
     share: int = 1
     threads: int = 1
 
@@ -103,97 +104,75 @@ def find_study(name_or_path: str) -> Study:
 
 def require_seeds(where: str, value: Any) -> tuple[int, ...]:
     """Seeds as they are given; ConfigError if they are not whole numbers from 0 on, each once."""
-    return tuple(_typed(where, value, _seeds, "a list of whole numbers from 0 on, each once"))
+    return tuple(require(where, value, _SEEDS))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_seeds(value: Any) -> bool:
+    are_seeds = isinstance(value, list) and value and all(_is_count(seed) or seed == 0 for seed in value)
+    return bool(are_seeds) and len(set(value)) == len(value)
+
+
+_SEEDS = Form(_is_seeds, "a list of whole numbers from 0 on, each once")
+_COUNT = Form(_is_count, "a whole number from 1 on")
+_BY_NAME = Form(is_named, "overrides by name")
+_OVERRIDES = Form(is_named, "settings by dotted name, such as optimizer.lr: 0.1")
+_STUDY = {
+    "scales": Form(is_named, "grids by scale"),
+    "same_runs_as": Form(is_texts, "names of studies"),
+    "settings": Form(is_texts, "names of settings"),
+    "collects": Form(is_texts, "names of studies"),
+}
+_GRID = {
+    "config": Form(lambda value: isinstance(value, str), "the name of a configuration"),
+    "settings": _BY_NAME,
+    "optimizers": _BY_NAME,
+    "seeds": _SEEDS,
+    "overrides": _OVERRIDES,
+    "share": _COUNT,
+    "threads": _COUNT,
+}
+_OPTIONAL = {"overrides", "share", "threads"}
 
 
 def _study(name: str, settings: Mapping[str, Any]) -> Study:
-    _require_keys("the study", settings, {"summary"}, {"scales", "same_runs_as", "settings", "collects", "anchors"})
-    others, collected = (
-        tuple(_typed(key, settings.get(key, []), _strings, "names of studies")) for key in ("same_runs_as", "collects")
-    )
-    scales = _typed("scales", settings.get("scales", {}), _mapping, "grids by scale")
-    if sum(map(bool, (scales, others, collected))) != 1:
+    _require_keys("the study", settings, {"summary"}, {*_STUDY, "anchors"})
+    own = {key: require(key, settings[key], form) for key, form in _STUDY.items() if key in settings}
+    if sum(bool(own.get(key)) for key in ("scales", "same_runs_as", "collects")) != 1:
         raise ConfigError("expected one of scales, with grids, and same_runs_as or collects, with names of studies")
-    panels = tuple(_typed("settings", settings.get("settings", []), _strings, "names of settings"))
-    if panels and not others:
+    if own.get("settings") and not own.get("same_runs_as"):
         raise ConfigError("settings chooses among those of other studies; give same_runs_as too, or leave it out")
+    scales: Mapping[str, Any] = own.pop("scales", {})
     for scale in scales:
         if scale not in SCALES:
             raise ConfigError(unknown_name("scale", scale, SCALES))
     grids = {scale: tuple(_grids(f"scales.{scale}", value)) for scale, value in scales.items()}
-    return Study(name, str(settings["summary"]), grids, others, panels, collected)
+    return Study(name, str(settings["summary"]), grids, **{key: tuple(names) for key, names in own.items()})
 
 
-def _grids(where: str, value: Any) -> Sequence[Grid]:
-    grids = _typed(where, value, _list, "a list of grids")
-    return [_grid(f"{where}[{index}]", grid) for index, grid in enumerate(grids)]
+def _grids(where: str, value: Any) -> Iterator[Grid]:
+    for index, grid in enumerate(require(where, value, Form(lambda value: isinstance(value, list), "a list of grids"))):
+        yield _grid(f"{where}[{index}]", grid)
 
 
 def _grid(where: str, value: Any) -> Grid:
-    needed, optional = {"config", "seeds", "settings", "optimizers"}, {"overrides", "share", "threads"}
-    grid = _typed(where, value, _mapping, "settings such as config and seeds")
-    _require_keys(where, grid, needed, optional)
-    counts = {
-        name: _typed(f"{where}.{name}", grid[name], _count, "a whole number from 1 on")
-        for name in ("share", "threads")
-        if name in grid
-    }
-    return Grid(
-        config=_typed(f"{where}.config", grid["config"], _string, "the name of a configuration"),
-        settings=_named(f"{where}.settings", grid["settings"]),
-        optimizers=_named(f"{where}.optimizers", grid["optimizers"]),
-        seeds=require_seeds(f"{where}.seeds", grid["seeds"]),
-        overrides=_overrides(f"{where}.overrides", grid.get("overrides", {})),
-        **counts,
-    )
-
-
-def _named(where: str, value: Any) -> Mapping[str, Overrides]:
-    named = _typed(where, value, _mapping, "overrides by name")
-    if not named:
-        raise ConfigError(f"{where} is empty; expected at least one name with its overrides")
-    return {name: _overrides(f"{where}.{name}", overrides) for name, overrides in named.items()}
-
-
-def _overrides(where: str, value: Any) -> Overrides:
-    return _typed(where, value, _mapping, "settings by dotted name, such as optimizer.lr: 0.1")
-
-
-def _typed(where: str, value: Any, fits: Callable[[Any], bool], expected: str) -> Any:
-    if not fits(value):
-        raise ConfigError(f"{where} is {value!r}; expected {expected}")
-    return value
+    grid = require(where, value, Form(is_named, "settings such as config and seeds"))
+    _require_keys(where, grid, {*_GRID} - _OPTIONAL, _OPTIONAL)
+    for key, setting in grid.items():
+        require(f"{where}.{key}", setting, _GRID[key])
+    for key in ("settings", "optimizers"):
+        if not grid[key]:
+            raise ConfigError(f"{where}.{key} is empty; expected at least one name with its overrides")
+        for name, overrides in grid[key].items():
+            require(f"{where}.{key}.{name}", overrides, _OVERRIDES)
+    return Grid(**(grid | {"seeds": tuple(grid["seeds"])}))
 
 
 def _require_keys(where: str, settings: Mapping[str, Any], needed: set[str], optional: set[str]) -> None:
-    for key in settings:
-        if key not in needed | optional:
-            raise ConfigError(f"{where}: {unknown_name('setting', key, needed | optional)}")
+    require_known(where, "setting", settings, needed | optional)
     missing = sorted(needed - set(settings))
     if missing:
         raise ConfigError(f"{where} lacks {', '.join(missing)}; add it")
-
-
-def _string(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _strings(value: Any) -> bool:
-    return _list(value) and all(map(_string, value))
-
-
-def _list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-def _mapping(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_string, value))
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _seeds(value: Any) -> bool:
-    is_seeds = _list(value) and value and all(_count(seed) or seed == 0 for seed in value)
-    return bool(is_seeds) and len(set(value)) == len(value)

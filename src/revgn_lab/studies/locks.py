@@ -20,7 +20,7 @@ def study_lock(folder: Path) -> Generator[None]:
         OSError: the folder cannot be written to.
     """
     try:
-        held = _lock(folder, "study").acquire(blocking=False)
+        held = run_lock(folder, "study").acquire(blocking=False)
     except Timeout:
         raise RunError(
             f"another study is at work in {folder}; wait for its end, or name another folder with --out"
@@ -31,9 +31,5 @@ def study_lock(folder: Path) -> Generator[None]:
 
 def run_lock(folder: Path, name: str) -> FileLock:
     """Wait until no other process is at work on the run, say one that a killed study has left behind."""
-    return _lock(folder, name)
-
-
-def _lock(folder: Path, name: str) -> FileLock:
     (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
     return FileLock(folder / _FOLDER / name)

@@ -1,12 +1,11 @@
 """How the runs of a study have ended, as their folders tell."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from revgn_lab.files import write_atomically
-from revgn_lab.runs.folders import RESULTS, State, state_of
+from revgn_lab.runs.folders import State, read_results, state_of
 from revgn_lab.studies.rows import Row
 
 DONE = "done"
@@ -35,8 +34,7 @@ class Outcome:
 def outcome_of(folder: Path, row: Row) -> Outcome:
     """How far a row's run has come in the folder of the study."""
     if is_complete(folder, row):
-        results = json.loads((folder / row.folder / RESULTS).read_text(encoding="utf-8"))
-        return Outcome(row, complete=True, diverged=results.get("diverged"))
+        return Outcome(row, complete=True, diverged=read_results(folder / row.folder).get("diverged"))
     note = note_of(folder, row)
     return Outcome(row, complete=False, failed=note.read_text(encoding="utf-8") if note.is_file() else None)
 
@@ -46,24 +44,9 @@ def is_complete(folder: Path, row: Row) -> bool:
     return state_of(folder / row.folder) is State.COMPLETE
 
 
-def note_start(folder: Path, row: Row) -> None:
-    """Leave word for the case that the process dies in this run; `clear_note` takes it back."""
-    write_atomically(note_of(folder, row), _STARTED)
-
-
-def note_failure(folder: Path, row: Row, reason: str) -> None:
-    """Write down why the run failed."""
+def write_note(folder: Path, row: Row, reason: str = _STARTED) -> None:
+    """Write down why the run has not ended; before it is tried, for the case that the process dies in it."""
     write_atomically(note_of(folder, row), reason)
-
-
-def was_started(folder: Path, row: Row) -> bool:
-    """Whether this study has tried the run already and not ended it."""
-    return note_of(folder, row).is_file()
-
-
-def clear_note(folder: Path, row: Row) -> None:
-    """Forget what was noted of the run."""
-    note_of(folder, row).unlink(missing_ok=True)
 
 
 def mark_done(folder: Path, batch: str) -> None:
@@ -74,7 +57,7 @@ def mark_done(folder: Path, batch: str) -> None:
 def forget_unfinished(folder: Path, pending: Iterable[Row]) -> None:
     """Begin anew with these runs: no failures noted, none of their batches done."""
     for row in pending:
-        clear_note(folder, row)
+        note_of(folder, row).unlink(missing_ok=True)
         (folder / DONE / row.batch).unlink(missing_ok=True)
 
 

@@ -12,18 +12,17 @@ _LINE = "{n_fmt} of {total_fmt} runs are complete, {elapsed} elapsed, about {rem
 
 
 @contextmanager
-def completion(total: int, initial: int, *, shown: bool) -> Generator[Callable[[int], object]]:
+def completion(total: int, initial: int) -> Generator[Callable[[int], object]]:
     """What is called with the number of complete runs: it moves a bar or, where there is no terminal, writes lines.
 
     Args:
         total: number of runs.
         initial: of them complete at the start.
-        shown: False to show nothing.
     """
-    if shown and not sys.stderr.isatty():  # a log file has no use for a bar that is drawn over and over
+    if not sys.stderr.isatty():  # a log file has no use for a bar that is drawn over and over
         yield _lines(total, initial)
         return
-    with tqdm(total=total, initial=initial, unit="run", disable=not shown, dynamic_ncols=True) as bar:
+    with tqdm(total=total, initial=initial, unit="run", dynamic_ncols=True) as bar:
         yield lambda complete: bar.update(complete - bar.n)
 
 

@@ -14,7 +14,7 @@ from revgn_lab.errors import FolderError, RunError
 from revgn_lab.runs.folders import read_config
 from revgn_lab.runs.run import run
 from revgn_lab.studies.locks import run_lock
-from revgn_lab.studies.outcomes import clear_note, is_complete, mark_done, note_failure, note_start, was_started
+from revgn_lab.studies.outcomes import is_complete, mark_done, note_of, write_note
 from revgn_lab.studies.parents import end_with_parent
 from revgn_lab.studies.rows import Row, read_rows, runs_of
 
@@ -46,7 +46,7 @@ def run_batch(folder: Path, batch: str) -> bool:
     if not rows:
         raise RunError(f"the table of {folder} has no batch {batch!r}; take one from its column of that name")
     # One that has taken the process down with it comes last: the others shall not suffer for it.
-    complete = [run_row(folder, row) for row in sorted(rows, key=lambda row: was_started(folder, row))]
+    complete = [run_row(folder, row) for row in sorted(rows, key=lambda row: note_of(folder, row).is_file())]
     if all(complete):
         mark_done(folder, batch)
     return all(complete)
@@ -57,15 +57,15 @@ def run_row(folder: Path, row: Row) -> bool:
     with run_lock(folder, Path(row.folder).name):
         if is_complete(folder, row):
             return True
-        note_start(folder, row)
+        write_note(folder, row)
         started = time.perf_counter()
         try:
             _train(folder / row.folder)
         except Exception as error:  # whatever it is, the other runs go on
             log.exception("%s failed", row.folder)
-            note_failure(folder, row, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            write_note(folder, row, f"{type(error).__name__}: {' '.join(str(error).split())}")
             return False
-        clear_note(folder, row)
+        note_of(folder, row).unlink(missing_ok=True)
         log.info("%s ended after %.1f s", row.folder, time.perf_counter() - started)
         return True
 

@@ -2,7 +2,6 @@ import io
 import os
 import pickle
 import tarfile
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,11 +15,11 @@ NOWHERE = RemoteFile("cifar-10-binary.tar.gz", "0" * 64, ())
 
 
 @pytest.fixture
-def images() -> dict[str, torch.Tensor]:
+def images():
     """By batch, one row an image: its label and its pixels."""
     generator = torch.Generator().manual_seed(0)
 
-    def batch() -> torch.Tensor:
+    def batch():
         pixels = torch.randint(256, (ROWS, 3072), generator=generator, dtype=torch.uint8)
         labels = torch.randint(10, (ROWS, 1), generator=generator, dtype=torch.uint8)
         return torch.cat([labels, pixels], dim=1)
@@ -28,37 +27,28 @@ def images() -> dict[str, torch.Tensor]:
     return {name: batch() for name in BATCHES}
 
 
-def _bytes(values: torch.Tensor) -> bytes:
+def _bytes(values):
     return bytes(values.flatten().tolist())
 
 
-def _python_2_pickle(batch: torch.Tensor) -> bytes:
+def _python_2_pickle(batch):
     """A batch as Python 2 and the numpy of its day pickled it, opcode by opcode, after pickletools' description."""
 
-    def short(text: bytes) -> bytes:
+    def short(text):
         return b"U" + bytes([len(text)]) + text
 
-    def number(value: int) -> bytes:
+    def number(value):
         return b"J" + value.to_bytes(4, "little", signed=True)
 
     pixels, labels = _bytes(batch[:, 1:]), batch[:, 0].tolist()
     array = b"cnumpy.core.multiarray\n_reconstruct\n" + b"(cnumpy\nndarray\n" + b"(K\x00t" + short(b"b") + b"tR"
     kind = b"cnumpy\ndtype\n(" + short(b"u1") + b"K\x00K\x01tR" + b"(K\x03" + short(b"|") + b"NNN" + 2 * number(-1)
-    state = (
-        b"(K\x01("
-        + number(ROWS)
-        + number(3072)
-        + b"t"
-        + kind
-        + b"K\x00tb\x89"
-        + b"T"
-        + len(pixels).to_bytes(4, "little")
-    )
+    state = b"(K\x01(" + number(ROWS) + number(3072) + b"t" + kind + b"K\x00tb\x89T" + len(pixels).to_bytes(4, "little")
     listed = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
     return b"\x80\x02}(" + short(b"data") + array + state + pixels + b"tb" + short(b"labels") + listed + b"u."
 
 
-def _python_3_pickle(batch: torch.Tensor) -> bytes:
+def _python_3_pickle(batch):
     numpy = pytest.importorskip("numpy")
     pixels = numpy.frombuffer(_bytes(batch[:, 1:]), dtype="uint8").reshape(ROWS, 3072)
     return pickle.dumps({b"data": pixels.copy(), b"labels": batch[:, 0].tolist()}, protocol=4)
@@ -71,7 +61,7 @@ FORMS = {
 }
 
 
-def _unpacked(root: Path, form: str, images: dict[str, torch.Tensor]) -> Path:
+def _unpacked(root, form, images):
     suffix, encode = FORMS[form]
     folder = root / form.removesuffix(" of today")
     folder.mkdir(parents=True)
@@ -80,7 +70,7 @@ def _unpacked(root: Path, form: str, images: dict[str, torch.Tensor]) -> Path:
     return folder
 
 
-def _packed(folder: Path) -> Path:
+def _packed(folder):
     """Pack an unpacked folder under the name that its archive is published by, and remove it."""
     archive = folder.with_name("cifar-10-python.tar.gz" if folder.name.endswith("py") else "cifar-10-binary.tar.gz")
     with tarfile.open(archive, "w:gz") as members:
@@ -91,7 +81,7 @@ def _packed(folder: Path) -> Path:
     return archive
 
 
-def _check_read(root: Path, images: dict[str, torch.Tensor]) -> None:
+def _check_read(root, images):
     parts = CifarSource(NOWHERE, rows=ROWS).read([root])
     training = torch.cat([images[name] for name in BATCHES[:5]])
     assert torch.equal(parts.inputs, training[:, 1:])
@@ -100,15 +90,12 @@ def _check_read(root: Path, images: dict[str, torch.Tensor]) -> None:
     assert torch.equal(parts.test_targets, images["test_batch"][:, 0].long())
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["unpacked", "packed"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_published_form_is_read_unpacked(form, images, tmp_path):
-    _unpacked(tmp_path, form, images)
-    _check_read(tmp_path, images)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_every_published_form_is_read_packed(form, images, tmp_path):
-    _packed(_unpacked(tmp_path / "cifar10", form, images))
+def test_every_published_form_is_read(form, packed, images, tmp_path):
+    folder = _unpacked(tmp_path / "cifar10" if packed else tmp_path, form, images)
+    if packed:
+        _packed(folder)
     _check_read(tmp_path, images)
 
 
@@ -120,25 +107,23 @@ def test_each_channel_is_standardised_by_its_own_statistics(images, tmp_path):
     torch.testing.assert_close(loaded.inputs, ((pixels - mean) / scale).flatten(1), rtol=1e-12, atol=1e-12)
 
 
-def test_a_missing_archive_is_downloaded(images, tmp_path, server):
+def test_a_missing_archive_is_downloaded_and_offline_it_is_said_where_to_get_and_to_put_it(
+    images, tmp_path, server, message
+):
     archive = _packed(_unpacked(tmp_path / "published", "cifar-10-batches-bin", images))
     source = CifarSource(server.offer("cifar-10-binary.tar.gz", archive.read_bytes()), rows=ROWS)
-    assert source.read([tmp_path / "mine"]).inputs.shape == (30, 3072)
-    assert source.read([tmp_path / "mine"]).inputs.shape == (30, 3072)
+    for _ in range(2):
+        assert source.read([tmp_path / "mine"]).inputs.shape == (30, 3072)
     assert server.requests == ["/cifar-10-binary.tar.gz"]
-
-
-def test_offline_the_message_says_where_to_get_the_archive_and_where_to_put_it(tmp_path, message):
-    told = message(lambda: CifarSource(NOWHERE).read([tmp_path]))
-    assert "cifar-10-python.tar.gz" in told
-    assert str(tmp_path / "cifar10") in told
-    assert "https://www.cs.toronto.edu/~kriz/cifar.html" in told
+    told = message(lambda: CifarSource(NOWHERE).read([tmp_path / "other"]))
+    for text in ("cifar-10-python.tar.gz", f"{tmp_path}/other/cifar10", "https://www.cs.toronto.edu/~kriz/cifar.html"):
+        assert text in told
 
 
 class _Trap:
     """What an attacker would pickle: running a command when it is read."""
 
-    def __init__(self, proof: Path) -> None:
+    def __init__(self, proof):
         self.proof = proof
 
     def __reduce__(self):
@@ -158,40 +143,27 @@ def test_a_batch_cut_short_is_named(form, images, tmp_path, message):
     folder = _unpacked(tmp_path, form, images)
     batch = folder / f"data_batch_3{FORMS[form][0]}"
     batch.write_bytes(batch.read_bytes()[:-100])
-    assert f"{folder}: {batch.name} is not a CIFAR-10 batch" in message(
-        lambda: CifarSource(NOWHERE, ROWS).read([tmp_path])
-    )
+    told = message(lambda: CifarSource(NOWHERE, ROWS).read([tmp_path]))
+    assert f"{folder}: {batch.name} is not a CIFAR-10 batch" in told
 
 
-def test_a_batch_with_too_few_images_is_refused(images, tmp_path, message):
-    images["data_batch_1"] = images["data_batch_1"][:4]
-    _unpacked(tmp_path, "cifar-10-batches-bin", images)
-    assert "has 4 images and 4 labels, expected 6" in message(lambda: CifarSource(NOWHERE, ROWS).read([tmp_path]))
-
-
-def test_labels_out_of_range_are_refused(images, tmp_path, message):
+def test_too_few_images_and_labels_out_of_range_are_refused(images, tmp_path, message):
+    _unpacked(tmp_path / "few", "cifar-10-batches-bin", {**images, "data_batch_1": images["data_batch_1"][:4]})
     images["test_batch"][0, 0] = 10
-    _unpacked(tmp_path, "cifar-10-batches-bin", images)
-    assert "expected 0 to 9" in message(lambda: CifarSource(NOWHERE, ROWS).read([tmp_path]))
+    _unpacked(tmp_path / "range", "cifar-10-batches-bin", images)
+    for name, said in (("few", "has 4 images and 4 labels, expected 6"), ("range", "expected 0 to 9")):
+        assert said in message(lambda name=name: CifarSource(NOWHERE, ROWS).read([tmp_path / name]))
 
 
-def test_a_missing_batch_is_named(images, tmp_path, message):
+def test_a_missing_batch_and_an_archive_cut_short_are_named(images, tmp_path, message):
     folder = _unpacked(tmp_path, "cifar-10-batches-bin", images)
     (folder / "data_batch_4.bin").unlink()
-    assert f"{folder / 'data_batch_4.bin'}: cannot be read" in message(
-        lambda: CifarSource(NOWHERE, ROWS).read([tmp_path])
-    )
+    read = lambda: CifarSource(NOWHERE, ROWS).read([tmp_path])  # noqa: E731
+    assert f"{folder / 'data_batch_4.bin'}: cannot be read" in message(read)
     archive = _packed(folder)
-    told = message(lambda: CifarSource(NOWHERE, ROWS).read([tmp_path]))
-    assert f"{archive}: has no data_batch_4.bin" in told
-
-
-def test_an_archive_cut_short_is_named(images, tmp_path, message):
-    archive = _packed(_unpacked(tmp_path, "cifar-10-batches-bin", images))
+    assert f"{archive}: has no data_batch_4.bin" in message(read)
     archive.write_bytes(archive.read_bytes()[:-5000])
-    assert f"{archive}: is truncated or not a tar.gz archive" in message(
-        lambda: CifarSource(NOWHERE, ROWS).read([tmp_path])
-    )
+    assert f"{archive}: is truncated or not a tar.gz archive" in message(read)
 
 
 def test_an_archive_writes_nothing_outside_itself(images, tmp_path):
@@ -207,6 +179,5 @@ def test_an_archive_writes_nothing_outside_itself(images, tmp_path):
 
 
 def test_the_published_archive_is_the_one_without_pickles():
-    assert CIFAR10.archive.name == "cifar-10-binary.tar.gz"
-    assert len(CIFAR10.archive.sha256) == 64
+    assert (CIFAR10.archive.name, len(CIFAR10.archive.sha256)) == ("cifar-10-binary.tar.gz", 64)
     assert CIFAR10.rows == 10_000

@@ -1,6 +1,5 @@
 import gzip
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from revgn_lab.data.downloads import SYSTEM_ROOT
 from revgn_lab.data.sources.idx import FASHION_MNIST, MNIST, read_idx
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 
 fashion_mnist_installed = pytest.mark.skipif(
     not (SYSTEM_ROOT / "fashion-mnist" / IMAGES).exists(),
@@ -17,28 +17,20 @@ fashion_mnist_installed = pytest.mark.skipif(
 )
 
 
-def test_files_are_read_as_they_were_written(idx_source, idx_folder, idx_content):
-    parts = idx_source.read([idx_folder.parent])
-    assert parts.inputs.shape == (30, 20)
+@pytest.mark.parametrize("place", ["small", "Small/raw"])  # ours, and another tool's
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_are_read_as_they_were_written(idx_source, idx_content, tmp_path, server, place, packed):
+    (tmp_path / place).mkdir(parents=True)
+    for name, content in idx_content.items():
+        file = (name, gzip.compress(content)) if packed else (name.removesuffix(".gz"), content)
+        (tmp_path / place / file[0]).write_bytes(file[1])
+    parts = idx_source.read([tmp_path])
+    assert server.requests == []
+    assert (parts.inputs.shape, parts.test_inputs.shape) == ((30, 20), (12, 20))
     assert bytes(parts.inputs.flatten().tolist()) == idx_content[IMAGES][16:]
     assert bytes(parts.targets.tolist()) == idx_content[LABELS][8:]
-    assert bytes(parts.test_inputs.flatten().tolist()) == idx_content["t10k-images-idx3-ubyte.gz"][16:]
-    assert bytes(parts.test_targets.tolist()) == idx_content["t10k-labels-idx1-ubyte.gz"][8:]
-
-
-def test_unpacked_files_are_read_too(idx_source, idx_content, tmp_path, server):
-    (tmp_path / "small").mkdir()
-    for name, content in idx_content.items():
-        (tmp_path / "small" / name.removesuffix(".gz")).write_bytes(content)
-    assert idx_source.read([tmp_path]).inputs.shape == (30, 20)
-    assert server.requests == []
-
-
-def test_files_that_another_tool_left_are_found(idx_source, idx_folder, tmp_path, server):
-    (tmp_path / "other" / "Small").mkdir(parents=True)
-    shutil.copytree(idx_folder, tmp_path / "other" / "Small" / "raw")
-    assert idx_source.read([tmp_path / "other"]).inputs.shape == (30, 20)
-    assert server.requests == []
+    assert bytes(parts.test_inputs.flatten().tolist()) == idx_content[TEST_IMAGES][16:]
+    assert bytes(parts.test_targets.tolist()) == idx_content[TEST_LABELS][8:]
 
 
 def test_images_are_standardised_by_one_mean_and_one_deviation(idx_source, idx_folder, idx_content):
@@ -48,52 +40,34 @@ def test_images_are_standardised_by_one_mean_and_one_deviation(idx_source, idx_f
     torch.testing.assert_close(loaded.inputs.flatten(), expected, rtol=1e-13, atol=1e-13)
 
 
-def _gzip_replaced(path: Path, content: bytes) -> None:
-    path.write_bytes(gzip.compress(content))
+def with_wrong_byte(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
 
 
-def test_a_file_cut_short_is_named(idx_source, idx_folder, message):
-    path = idx_folder / IMAGES
-    path.write_bytes(path.read_bytes()[:-20])
-    told = message(lambda: idx_source.read([idx_folder.parent]))
-    assert str(path) in told
-    assert "cannot be read" in told
-    assert "remove or replace this file" in told
+UNREADABLE = ": cannot be read .*; remove or replace this file"
+DAMAGE = {  # the file, its new content made of the unpacked and packed ones, what is said of it
+    "cut short": (IMAGES, lambda plain, packed: packed[:-20], UNREADABLE),
+    "a damaged byte": (IMAGES, lambda plain, packed: with_wrong_byte(packed), UNREADABLE),
+    "content cut short": (IMAGES, lambda plain, packed: plain[:-1], ": has 615 bytes, expected 616"),
+    "another format": (LABELS, lambda plain, packed: b"<html>", ": not an .* starts with 3c68746d, expected 00000801"),
+    "empty": (LABELS, lambda plain, packed: b"", "starts with nothing"),
+    "out of range": (LABELS, lambda plain, packed: plain[:-1] + b"\x07", ": a label is 7, expected 0 to 2"),
+}
 
 
-def test_unpacked_content_cut_short_is_named(idx_source, idx_folder, idx_content, message):
-    _gzip_replaced(idx_folder / IMAGES, idx_content[IMAGES][:-1])
-    told = message(lambda: idx_source.read([idx_folder.parent]))
-    assert f"{idx_folder / IMAGES}: has 615 bytes, expected 616" in told
-
-
-def test_a_damaged_byte_is_noticed_by_gzip(idx_source, idx_folder, message):
-    content = bytearray((idx_folder / IMAGES).read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    (idx_folder / IMAGES).write_bytes(content)
-    assert f"{idx_folder / IMAGES}: cannot be read" in message(lambda: idx_source.read([idx_folder.parent]))
-
-
-def test_another_format_is_told_by_its_first_bytes(idx_source, idx_folder, message):
-    (idx_folder / LABELS).write_bytes(b"<html>not found</html>")
-    told = message(lambda: idx_source.read([idx_folder.parent]))
-    assert f"{idx_folder / LABELS}: not an idx file" in told
-    assert "starts with 3c68746d, expected 00000801" in told
-
-
-def test_an_empty_file_is_told(idx_source, idx_folder, message):
-    (idx_folder / LABELS).write_bytes(b"")
-    assert "starts with nothing" in message(lambda: idx_source.read([idx_folder.parent]))
+@pytest.mark.parametrize(("name", "damage", "said"), DAMAGE.values(), ids=DAMAGE)
+def test_damaged_files_are_named_with_what_is_wrong(idx_source, idx_folder, name, damage, said):
+    path = idx_folder / name
+    path.write_bytes(damage(gzip.decompress(path.read_bytes()), path.read_bytes()))
+    with pytest.raises(data.DataError, match=f"{path}.*{said}" if said[0] == ":" else said) as raised:
+        idx_source.read([idx_folder.parent])
+    assert "\n" not in str(raised.value)
 
 
 def test_test_images_in_place_of_training_images_are_told_by_their_number(idx_source, idx_folder, message):
-    shutil.copy(idx_folder / "t10k-images-idx3-ubyte.gz", idx_folder / IMAGES)
+    shutil.copy(idx_folder / TEST_IMAGES, idx_folder / IMAGES)
     assert "holds 12 x 4 x 5 values, expected 30 x 4 x 5" in message(lambda: idx_source.read([idx_folder.parent]))
-
-
-def test_labels_out_of_range_are_refused(idx_source, idx_folder, idx_content, message):
-    _gzip_replaced(idx_folder / LABELS, idx_content[LABELS][:-1] + b"\x07")
-    assert "a label is 7, expected 0 to 2" in message(lambda: idx_source.read([idx_folder.parent]))
 
 
 def test_missing_files_are_downloaded_once_into_the_first_folder(idx_source, tmp_path, server):
@@ -101,15 +75,11 @@ def test_missing_files_are_downloaded_once_into_the_first_folder(idx_source, tmp
     downloaded = idx_source.read(roots)
     assert sorted(server.requests) == sorted(server.files)
     assert sorted(f"/{path.name}" for path in (tmp_path / "first" / "small").iterdir()) == sorted(server.files)
-    again = idx_source.read(roots)
+    assert torch.equal(idx_source.read(roots).inputs, downloaded.inputs)
     assert len(server.requests) == 4
-    assert torch.equal(again.inputs, downloaded.inputs)
-
-
-def test_only_the_missing_file_is_downloaded(idx_source, idx_folder, server):
-    (idx_folder / LABELS).unlink()
-    idx_source.read([idx_folder.parent])
-    assert server.requests == [f"/{LABELS}"]
+    (tmp_path / "first" / "small" / LABELS).unlink()
+    idx_source.read(roots)
+    assert server.requests[4:] == [f"/{LABELS}"]
 
 
 def test_offline_the_message_says_where_to_get_the_files_and_where_to_put_them(idx_source, tmp_path, server, message):
@@ -120,51 +90,36 @@ def test_offline_the_message_says_where_to_get_the_files_and_where_to_put_them(i
     assert told.endswith("Ask the author")
 
 
-def test_published_sets_name_four_distinct_files_each():
-    for source in (MNIST, FASHION_MNIST):
-        assert len({file.sha256 for file in source.files}) == 4
-        assert all(len(file.sha256) == 64 for file in source.files)
-        assert all(address.endswith(file.name) for file in source.files for address in file.addresses)
-    assert not {file.sha256 for file in MNIST.files} & {file.sha256 for file in FASHION_MNIST.files}
+def test_published_sets_name_distinct_files():
+    files = [*MNIST.files, *FASHION_MNIST.files]
+    assert len({file.sha256 for file in files}) == 8
+    assert all(len(file.sha256) == 64 for file in files)
+    assert all(address.endswith(file.name) for file in files for address in file.addresses)
+    assert [file.name for file in MNIST.files] == [IMAGES, LABELS, TEST_IMAGES, TEST_LABELS]
 
 
 @fashion_mnist_installed
-def test_fashion_mnist_is_read_whole_and_standardised():
+def test_fashion_mnist_is_read_whole_and_standardised_with_the_published_statistics():
     fashion = data.load("fashion-mnist")
-    assert fashion.inputs.shape == (60_000, 784)
-    assert fashion.test_inputs.shape == (10_000, 784)
+    assert (fashion.inputs.shape, fashion.test_inputs.shape) == ((60_000, 784), (10_000, 784))
     assert fashion.targets.bincount().tolist() == [6000] * 10
     assert fashion.test_targets.bincount().tolist() == [1000] * 10
     assert fashion.classes[9] == "Ankle boot"
     assert abs(fashion.inputs.double().mean()) < 1e-6
     assert abs(fashion.inputs.double().std() - 1) < 1e-4
-
-
-@fashion_mnist_installed
-def test_fashion_mnist_has_the_published_statistics():
     parts = FASHION_MNIST.read([SYSTEM_ROOT])
-    assert round(float(parts.mean[0]) / 255, 4) == 0.2860
-    assert round(float(parts.scale[0]) / 255, 4) == 0.3530
-
-
-@fashion_mnist_installed
-def test_rows_of_fashion_mnist_come_from_its_training_part():
-    part = data.load("fashion-mnist", rows=1024, seed=5)
-    again = data.load("fashion-mnist", rows=1024, seed=5)
-    assert part.inputs.shape == (1024, 784)
+    assert [round(float(each[0]) / 255, 4) for each in (parts.mean, parts.scale)] == [0.2860, 0.3530]
+    part, again = (data.load("fashion-mnist", rows=1024, seed=5) for _ in range(2))
     assert torch.equal(part.inputs, again.inputs)
+    assert part.inputs.shape == (1024, 784)
     assert part.targets.unique().numel() == 10
 
 
-@pytest.mark.parametrize("place", ["end", "middle"])
-def test_a_copy_with_a_hole_is_refused(place, tmp_path):
+@pytest.mark.parametrize("first", [200, 100], ids=["end", "middle"])
+def test_a_copy_with_a_hole_is_refused(first, tmp_path, idx_bytes):
     values = torch.randint(1, 255, (300, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    values[{"end": slice(200, 300), "middle": slice(100, 200)}[place]] = 0
-    for name, content in {"images": values, "labels": values[:, 0, 0]}.items():
-        header = bytes([0, 0, 8, content.ndim]) + b"".join(length.to_bytes(4, "big") for length in content.shape)
-        (tmp_path / name).write_bytes(header + bytes(content.flatten().tolist()))
-    first = {"end": 200, "middle": 100}[place]
-    with pytest.raises(data.DataError, match=f"100 rows from {first} on are all zero, as in a broken copy"):
-        read_idx(tmp_path / "images", (300, 4, 5))
-    with pytest.raises(data.DataError, match=f"100 rows from {first} on"):
-        read_idx(tmp_path / "labels", (300,))
+    values[first : first + 100] = 0
+    for content in (values, values[:, 0, 0]):
+        (tmp_path / "file").write_bytes(idx_bytes(content))
+        with pytest.raises(data.DataError, match=f"100 rows from {first} on are all zero, as in a broken copy"):
+            read_idx(tmp_path / "file", content.shape)

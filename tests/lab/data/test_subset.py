@@ -7,35 +7,22 @@ from revgn_lab.data.splits import split, subset
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 
 
-def test_the_same_seed_draws_the_same_rows():
-    first, second = (data.load("digits", rows=100, seed=3) for _ in range(2))
-    assert torch.equal(first.inputs, second.inputs)
-    assert torch.equal(first.targets, second.targets)
-
-
-def test_another_seed_draws_other_rows_and_the_same_test_part():
-    first, second = (data.load("digits", rows=100, seed=seed) for seed in (0, 1))
-    assert not torch.equal(first.inputs, second.inputs)
-    assert torch.equal(first.test_inputs, second.test_inputs)
-
-
-def test_the_draw_neither_uses_nor_changes_global_random_numbers():
+def test_the_seed_alone_decides_the_rows_and_no_global_random_numbers_are_used_or_changed():
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first = data.load("digits", rows=100)
+    first = data.load("digits", rows=100, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    assert torch.equal(data.load("digits", rows=100).inputs, first.inputs)
+    again, other = (data.load("digits", rows=100, seed=seed) for seed in (3, 4))
+    assert torch.equal(again.inputs, first.inputs)
+    assert torch.equal(again.targets, first.targets)
+    assert not torch.equal(other.inputs, first.inputs)
+    assert torch.equal(other.test_inputs, first.test_inputs)
 
 
-def test_fewer_rows_are_a_prefix_of_more():
-    assert torch.equal(data.load("digits", rows=50).inputs, data.load("digits", rows=200).inputs[:50])
-
-
-def test_rows_are_drawn_without_repetition():
-    drawn = subset(1000, 1000, 0, "a set")
-    assert isinstance(drawn, torch.Tensor)
-    assert sorted(drawn.tolist()) == list(range(1000))
+def test_rows_are_drawn_without_repetition_and_fewer_are_a_prefix_of_more():
+    assert sorted(subset(1000, 1000, 0, "a set").tolist()) == list(range(1000))
+    assert torch.equal(subset(1000, 50, 0, "a set"), subset(1000, 200, 0, "a set")[:50])
 
 
 def test_statistics_are_those_of_the_whole_training_part():
@@ -44,26 +31,25 @@ def test_statistics_are_those_of_the_whole_training_part():
     assert abs(part.inputs.mean()) > 1e-6
 
 
-@pytest.mark.parametrize("rows", [0, -1, 1439, 2.5, "10", True])
-def test_impossible_rows_are_refused_with_the_number_there_is(rows, message):
-    told = message(lambda: data.load("digits", rows=rows))
-    assert "from 1 to 1438" in told
-    assert repr(rows) in told
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("rows", (0, -1, 1439, 2.5, "10", True), "rows must be a whole number from 1 to 1438"),
+        ("seed", (-1, 0.5, None), "seed must be a whole number from 0 on"),
+    ],
+)
+def test_impossible_rows_and_seeds_are_refused_with_what_is_possible(name, values, expected, message):
+    for value in values:
+        told = message(lambda value=value: data.load("digits", **{"rows": 5, name: value}))
+        assert expected in told
+        assert told.endswith(f"got {value!r}")
 
 
-@pytest.mark.parametrize("seed", [-1, 0.5, None])
-def test_an_impossible_seed_is_refused(seed, message):
-    assert "seed must be a whole number" in message(lambda: data.load("digits", rows=5, seed=seed))
-
-
-def test_a_split_holds_every_row_once_and_is_always_the_same():
+def test_a_split_holds_every_row_once_is_always_the_same_and_not_the_end_of_the_file():
     groups = torch.tensor([0] * 50 + [1] * 10 + [2] * 2)
     train, test = split(groups)
     assert sorted([*train.tolist(), *test.tolist()]) == list(range(62))
     assert groups[test].bincount(minlength=3).tolist() == [10, 2, 0]  # a class of two rows keeps both for training
     assert torch.equal(split(groups)[1], test)
-
-
-def test_a_split_is_not_the_end_of_the_file():
     _, test = split(torch.zeros(1000, dtype=torch.int64))
     assert 300 < test.double().mean() < 700

@@ -1,5 +1,6 @@
 """Pages as readers have them: in Chromium, on a desktop, on a phone and in print."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,24 +19,29 @@ MOST_BYTES = 3e6
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Paths by kind: a folder of many studies, mixed runs with names that look like markup, the committed results."""
+    """Paths by kind: many studies, the demo, mixed runs with names that look like markup, the committed results."""
     home = tmp_path_factory.mktemp("browser")
     mixed = Runs(home / "a#b:{c}", [])
     for seed in (1, 2, 3):
         for name in NAMES:
             frame = diagnosed(metrics_of_run(0.2, seed), "GN exact", 0.2, seed)
             mixed.add(["a#b", "a:b", "claims"], SETTING, name, seed, frame, settings_of("SGD", 0.1), dataset="d<$>")
+    demo = Runs(home / "demo", [])
+    for (name, rate), seed, batches in product({"GN": 1.0, "Adam": 0.2, "SGD": 0.1}.items(), (42, 43), (1, 3)):
+        frame = diagnosed(metrics_of_run(rate, seed, batches=batches), name, rate, seed)
+        demo.add(["demo"], f"{batches} batches", name, seed, frame, settings_of(name, rate, batch_size=batches))
     write_run(home / "run <b>_$x$", {**settings_of("Adam", 0.3), "seed": 1}, metrics_of_run(0.3, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report_page, "pictures", lambda figure, looks: {})
         return {
             "studies": write_report([every_study(home / "study")], home / "study"),
+            "demo": write_report([demo.write()], home / "demo"),
             "mixed": write_report([mixed.write(), home / "run <b>_$x$"], home / "out"),
             "results": Path(__file__).parents[3] / "results" / "cpu" / "index.html",
         }
 
 
-@pytest.fixture(params=["studies", "mixed", "results"])
+@pytest.fixture(params=["studies", "demo", "mixed", "results"])
 def path(request, pages):
     return pages[request.param]
 

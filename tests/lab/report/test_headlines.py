@@ -37,19 +37,13 @@ def test_there_is_a_line_for_each_setting_and_no_more_than_a_reader_takes_in():
     assert len(headlines([frame, frame], [])) == 2
 
 
-def test_verdicts_are_counted_first():
-    judgements = [judgement(), judgement(Verdict.NOT_REPRODUCED, setting=MINI), judgement(claim=1)]
-    assert said(metrics(), judgements)[0] == (
-        "",
-        "Verdicts on 2 claims, wherever they were tested: 2 reproduced, 1 not reproduced, 0 inconclusive.",
-    )
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_runs_that_diverged_are_named_and_counted(value):
+def test_verdicts_are_counted_first_and_then_runs_that_diverged(value):
     frame = metrics(seeds=(42, 43))
     frame.loc[(frame["optimizer"] == "SGD") & (frame["seed"] == 43) & (frame["epoch"] > 5), "loss"] = value
-    assert said(frame)[0] == ("", "Ended without a finite loss: 2 runs of SGD.")
+    judgements = [judgement(), judgement(Verdict.NOT_REPRODUCED, setting=MINI), judgement(claim=1)]
+    counted = "Verdicts on 2 claims, wherever they were tested: 2 reproduced, 1 not reproduced, 0 inconclusive."
+    assert said(frame, judgements)[:2] == [("", counted), ("", "Ended without a finite loss: 2 runs of SGD.")]
 
 
 def test_values_of_a_sweep_are_compared_for_each_optimizer():
@@ -68,28 +62,21 @@ def test_claims_stand_beside_the_places_where_they_were_tested():
     (matrix,) = matrices([judgement(), judgement(setting=MINI, optimizer="SGD"), judgement(claim=1)])
     assert matrix.title == "Full batch (digits, cpu)"
     assert matrix.columns == [(FULL, ["GN exact"]), (MINI, ["SGD"])]
-    assert [[cell and short_number(cell) for cell in row.cells] for row in matrix.rows] == [
-        ["4 times", "4 times"],
-        ["4 times", None],
-    ]
+    cells = [[cell and short_number(cell) for cell in row.cells] for row in matrix.rows]
+    assert cells == [["4 times", "4 times"], ["4 times", None]]
 
 
 def test_optimizers_of_which_all_is_the_same_are_one_fact():
     reason = "the interval over seeds includes the threshold"
-    (matrix,) = matrices(
-        [
-            judgement(optimizer="a"),
-            judgement(optimizer="b"),
-            judgement(Verdict.INCONCLUSIVE, optimizer="c", reason=reason),
-        ]
-    )
-    assert [fact[:2] for fact in matrix.rows[0].facts] == [(f"digits, {FULL}, cpu", names) for names in ("a, b", "c")]
-    assert [fact[3] for fact in matrix.rows[0].facts] == ["reproduced", f"inconclusive: {reason}"]
+    unsure = judgement(Verdict.INCONCLUSIVE, optimizer="c", reason=reason)
+    (matrix,) = matrices([judgement(optimizer="a"), judgement(optimizer="b"), unsure])
+    facts = [(where, names, verdict) for where, names, _, verdict in matrix.rows[0].facts]
+    place = f"digits, {FULL}, cpu"
+    assert facts == [(place, "a, b", "reproduced"), (place, "c", f"inconclusive: {reason}")]
 
 
 def test_many_places_take_several_tables():
-    settings = [judgement(setting=f"setting {index}", optimizer=name) for index in range(5) for name in ("a", "b", "c")]
-    tables = matrices(settings)
+    tables = matrices([judgement(setting=f"{index}", optimizer=name) for index in range(5) for name in "abc"])
     widths = [sum(len(optimizers) for _, optimizers in table.columns) for table in tables]
     assert widths == [6, 6, 3]
     assert max(widths) <= MOST_COLUMNS

@@ -5,19 +5,22 @@ from revgn_lab.report.settings import differing_settings, shared_settings
 from study_folders import SEEDS, Runs, metrics_of_run, settings_of
 
 
+def runs_of(home, settings):
+    """Runs of a study, by the names of their curves: class, learning rate and settings of their own."""
+    made = Runs(home / "study", [])
+    for name, (class_path, lr, own) in settings.items():
+        for seed in SEEDS:
+            frame = metrics_of_run(0.2, seed)
+            made.add(["full-batch"], "full batch", name, seed, frame, settings_of(class_path, lr, **own))
+    return collect([made.write()])
+
+
 @pytest.fixture
 def runs(tmp_path):
     """Gauss-Newton at two learning rates and Adam, which has settings of its own."""
-    made = Runs(tmp_path / "study", [])
-    for seed in SEEDS:
-        for name, class_path, lr, own in (
-            ("GN", "GaussNewton", 1.0, {"block_weights": "sum"}),
-            ("GN, half", "GaussNewton", 0.5, {"block_weights": "sum"}),
-            ("Adam", "Adam", 0.1234567, {"eps": 1e-8}),
-        ):
-            frame = metrics_of_run(lr, seed)
-            made.add(["full-batch"], "full batch", name, seed, frame, settings_of(class_path, lr, **own))
-    return collect([made.write()])
+    newton = {"block_weights": "sum"}
+    curves = {"GN": ("GaussNewton", 1.0, newton), "GN, half": ("GaussNewton", 0.5, newton)}
+    return runs_of(tmp_path, {**curves, "Adam": ("Adam", 0.1234567, {"eps": 1e-8})})
 
 
 def test_shared_settings_have_one_value_wherever_they_are(runs):
@@ -35,18 +38,12 @@ def test_what_tells_curves_apart_is_a_column(runs):
 
 
 def test_values_are_told_apart_that_look_alike(tmp_path):
-    made = Runs(tmp_path / "study", [])
-    for name, lr in (("one", 0.1234567), ("other", 0.1234568)):
-        made.add(["full-batch"], "full batch", name, 42, metrics_of_run(0.2, 42), settings_of("Adam", lr))
-    assert "optimizer.lr" in differing_settings(collect([made.write()]))
+    runs = runs_of(tmp_path, {"one": ("Adam", 0.1234567, {}), "other": ("Adam", 0.1234568, {})})
+    assert "optimizer.lr" in differing_settings(runs)
 
 
 def test_an_argument_that_only_some_runs_of_a_class_have_tells_them_apart(tmp_path):
-    made = Runs(tmp_path / "study", [])
-    for name, own in (("exact", {}), ("truncated", {"solver": "Eigh", "solver.rtol": 0.01})):
-        made.add(
-            ["full-batch"], "full batch", name, 42, metrics_of_run(0.2, 42), settings_of("GaussNewton", 1.0, **own)
-        )
-    runs = collect([made.write()])
+    solver = {"solver": "Eigh", "solver.rtol": 0.01}
+    runs = runs_of(tmp_path, {"exact": ("GaussNewton", 1.0, {}), "truncated": ("GaussNewton", 1.0, solver)})
     assert differing_settings(runs)["optimizer.solver"].tolist() == ["\N{EN DASH}", "Eigh"]
     assert shared_settings(runs)["optimizer.solver.rtol"] == "0.01"

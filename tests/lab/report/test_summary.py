@@ -10,10 +10,6 @@ def of(frame, optimizer="Adam", setting=FULL):
     return table[(table["setting"] == setting) & (table["optimizer"] == optimizer)]
 
 
-def test_one_row_for_each_run():
-    assert len(summarize(metrics(seeds=(1, 2, 3)))) == 2 * 3 * 3
-
-
 def test_steps_and_seconds_to_the_target_are_those_of_its_first_passing():
     frame = metrics(rates=(1.0, 0.5, 0.1), seeds=(42,))
     row = of(frame).iloc[0]
@@ -41,24 +37,19 @@ def test_exactness_is_the_share_of_exact_steps_and_the_worst_defect():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_diverged_runs_are_counted(value):
+def test_diverged_runs_are_counted_and_what_they_had_on_test_rows_before_is_not_their_last(value):
     frame = metrics(seeds=(42, 43))
+    whole = of(frame, "SGD")["test_accuracy"]
     frame.loc[(frame["optimizer"] == "SGD") & (frame["seed"] == 43) & (frame["epoch"] > 5), "loss"] = value
+    assert of(frame, "SGD")["test_accuracy"].tolist() == pytest.approx([whole.iloc[0], np.nan], nan_ok=True)
     numbers = final_numbers(frame).set_index(["setting", "optimizer"])
     for column in ("training loss", "test accuracy (%)"):
         assert "1 without a finite loss" in numbers.loc[(FULL, "SGD"), column]
 
 
-def test_numbers_on_test_rows_from_before_a_run_diverged_are_not_its_last():
-    frame = metrics(seeds=(42, 43))
-    diverged = (frame["optimizer"] == "SGD") & (frame["seed"] == 43)
-    whole = of(frame, "SGD")["test_accuracy"]
-    frame.loc[diverged & (frame["epoch"] > 5), "loss"] = np.inf
-    assert of(frame, "SGD")["test_accuracy"].tolist() == pytest.approx([whole.iloc[0], np.nan], nan_ok=True)
-
-
 def test_table_gives_mean_and_range_over_seeds():
     frame = metrics(seeds=(42, 43))
+    assert len(summarize(frame)) == 2 * 3 * 2  # a row for each run
     finals = of(frame)["loss"]
     numbers = final_numbers(frame).set_index(["setting", "optimizer"])
     expected = f"{np.sqrt(finals.prod()):.1e} ({finals.min():.1e} to {finals.max():.1e})"

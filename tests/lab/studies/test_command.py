@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from revgn_lab.studies.worker import run_row
 
 @pytest.fixture
 def run_here(monkeypatch):
-    def make(folder, pending, machine, *, total, progress):
+    def make(folder, pending, machine, *, total):
         finished = [run_row(folder, row) for row in pending]  # every row, whatever became of those before it
         return 0 if all(finished) else 1
 
@@ -67,8 +68,9 @@ def test_failed_runs_are_listed_with_reason_and_folder_and_do_not_stop_the_rest(
         "GN exact": {},
         "wild SGD": {"optimizer": "SGD", "optimizer.lr": 100.0},
     }
-    folder = tmp_path / "out"
-    assert main(["study", define(optimizers=optimizers, seeds=[0]), "--out", str(folder)]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", define(optimizers=optimizers, seeds=[0])]) == 1
+    folder = Path("runs/study-tiny-smoke")  # the default: after study and scale
     said = capsys.readouterr()
     assert said.out.splitlines()[0] == "2 of 3 runs are complete, of which 1 diverged."
     broken = read_rows(folder)[0]
@@ -77,21 +79,13 @@ def test_failed_runs_are_listed_with_reason_and_folder_and_do_not_stop_the_rest(
     assert line.endswith(f"({folder / broken.folder}, {folder}/logs/{broken.batch}.log)")
 
 
-def test_the_folder_is_named_after_study_and_scale(define, tmp_path, run_here, monkeypatch, capsys):
-    monkeypatch.setattr(report_page, "write_report", lambda places, out: out / "index.html")
-    monkeypatch.chdir(tmp_path)
-    assert main(["study", define(seeds=[0], optimizers={"GN exact": {}})]) == 0
-    assert len(read_rows(tmp_path / "runs" / "study-tiny-smoke")) == 1
-
-
 def test_a_dry_run_prints_the_table_and_runs_nothing(define, tmp_path, capsys):
     folder = tmp_path / "out"
     assert main(["study", define(), "--out", str(folder), "--dry-run"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert re.fullmatch(
-        r"to do\ttiny: digits, mini-batches, GN exact, seed 0\truns/digits-gaussnewton-0-\w{12}", lines[0]
-    )
+    line = r"to do\ttiny: digits, mini-batches, GN exact, seed 0\truns/digits-gaussnewton-0-\w{12}"
+    assert re.fullmatch(line, lines[0])
     assert last == f"4 curves of 4 runs, of which 0 are complete in {folder}"
     assert not folder.exists()
 
@@ -101,20 +95,3 @@ def test_studies_and_scales_are_listed_with_a_line_each(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(shipped_studies()) + 3 + 2
     assert all(len(line) <= 130 for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["ntkk"], "unknown study 'ntkk'; did you mean 'ntk'?"),
-        (["ntk", "--scale", "smok"], "unknown scale 'smok'; did you mean 'smoke'?"),
-        ([], "no NAME; give the path of a YAML file or one of all, batch-size,"),
-        (["ntk", "--job", "2"], "unrecognized arguments: --job 2; see revgn study --help"),
-        (["ntk", "--jobs", "two"], "argument --jobs: invalid int value: 'two'; see revgn study --help"),
-    ],
-)
-def test_wrong_usage_is_reported_in_one_line(capsys, words, message):
-    assert main(["study", *words]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith(f"revgn: error: {message}")
-    assert captured.err.count("\n") == 1

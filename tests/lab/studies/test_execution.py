@@ -18,6 +18,7 @@ from revgn_lab.studies.outcomes import mark_done
 from revgn_lab.studies.rows import read_rows
 from revgn_lab.studies.worker import run_row
 from subprocesses import SUBPROCESS
+from tiny_run import metrics_in
 
 OPTIMIZERS = {
     "GN exact": {"optimizer.momentum": 0.5},
@@ -26,8 +27,10 @@ OPTIMIZERS = {
 }
 
 
-def metrics(folder):
-    return pd.read_csv(folder / folders.METRICS).drop(columns="seconds")
+def profile_in(folder, settings):
+    (folder / "profile").mkdir()
+    (folder / "profile" / "config.yaml").write_text(settings)
+    return folder / "profile"
 
 
 def results_in(folder):
@@ -38,8 +41,7 @@ def results_in(folder):
 def test_a_killed_study_is_picked_up_by_the_same_command_to_the_end_that_an_unbroken_one_reaches(define, tmp_path):
     """The whole chain: the command, snakemake, a worker. The command alone is killed; the others must end with it."""
     path, folder = define(optimizers=OPTIMIZERS, seeds=[0], share=3, overrides={"epochs": 30}), tmp_path / "study"
-    (tmp_path / "profile").mkdir()
-    (tmp_path / "profile" / "config.yaml").write_text("cores: 1\n")
+    profile = profile_in(tmp_path, "cores: 1\n")
     rows = {row.optimizer: row for row in expand(path, "smoke")}
 
     words = [sys.executable, "-W", "ignore", "-m", "revgn_lab.cli", "study", path, "--out", folder, "--jobs=1"]
@@ -51,7 +53,7 @@ def test_a_killed_study_is_picked_up_by_the_same_command_to_the_end_that_an_unbr
     killed.wait()
     before = results_in(folder)
 
-    outcomes = execute(list(rows.values()), folder, Machine(profile=tmp_path / "profile"))
+    outcomes = execute(list(rows.values()), folder, Machine(profile=profile))
     assert [outcome.complete for outcome in outcomes] == [True, True, False]
     assert outcomes[1].diverged
     assert outcomes[2].failed.startswith("DataError: rows must be a whole number")
@@ -63,9 +65,8 @@ def test_a_killed_study_is_picked_up_by_the_same_command_to_the_end_that_an_unbr
     for name in ("GN exact", "wild SGD"):
         assert log.count(f"{rows[name].folder} ended") == 1
     run(rows["GN exact"].config, tmp_path / "unbroken", progress=False)
-    pd.testing.assert_frame_equal(
-        metrics(folder / rows["GN exact"].folder), metrics(tmp_path / "unbroken"), check_exact=True
-    )
+    found = metrics_in(folder / rows["GN exact"].folder)
+    pd.testing.assert_frame_equal(found, metrics_in(tmp_path / "unbroken"), check_exact=True)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def snakemake(monkeypatch):
     """In place of snakemake, the batches that it was to make are run right here; they are listed."""
     made = []
 
-    def make(folder, pending, machine, *, total, progress):
+    def make(folder, pending, machine, *, total):
         made.append([row.folder for row in pending])
         for row in pending:
             assert run_row(folder, row)
@@ -95,38 +96,30 @@ def test_only_what_is_not_complete_is_run(define, tmp_path, snakemake):
     assert snakemake == [[row.folder for row in rows], [rows[1].folder]]
 
 
-def test_another_study_in_the_folder_joins_the_table_and_shares_its_runs(define, tmp_path, snakemake):
-    first = expand(define("first"), "smoke")
-    second = expand(define("second", seeds=[1, 2]), "smoke")
+def test_another_study_in_the_folder_joins_the_table_and_a_changed_one_replaces_its_rows(define, tmp_path, snakemake):
+    first, second = (expand(define(name, seeds=seeds), "smoke") for name, seeds in (("a", [0, 1]), ("b", [1, 2])))
     execute(first, tmp_path / "study", Machine())
-    outcomes = execute(second, tmp_path / "study", Machine())
-    assert len(outcomes) == 6
-    assert snakemake[1] == [row.folder for row in second if row.seed == 2]
+    assert len(execute(second, tmp_path / "study", Machine())) == 6
+    assert snakemake[1] == [row.folder for row in second if row.seed == 2]  # they share the others
     table = read_rows(tmp_path / "study")
-    assert [(row.study, row.seed) for row in table[:4]] == [("first", 0), ("first", 1)] * 2
+    assert [(row.study, row.seed) for row in table[:4]] == [("a", 0), ("a", 1)] * 2
     assert len({row.batch for row in table if row.folder == second[0].folder}) == 1
-
-
-def test_a_changed_study_replaces_its_rows(define, tmp_path, snakemake):
-    execute(expand(define(), "smoke"), tmp_path / "study", Machine())
-    changed = expand(define(seeds=[0]), "smoke")
-    assert len(execute(changed, tmp_path / "study", Machine())) == 2
-    assert read_rows(tmp_path / "study") == changed
+    changed = expand(define("a", seeds=[0]), "smoke")
+    assert len(execute(changed, tmp_path / "study", Machine())) == 6
+    assert [row.seed for row in read_rows(tmp_path / "study") if row.study == "a"] == [0, 0]
 
 
 def test_a_folder_where_a_study_is_at_work_is_left_alone(define, tmp_path, snakemake):
-    rows = expand(define(), "smoke")
     with study_lock(tmp_path / "study"), pytest.raises(RunError, match="another study is at work in"):
-        execute(rows, tmp_path / "study", Machine())
+        execute(expand(define(), "smoke"), tmp_path / "study", Machine())
     assert not snakemake
     assert not read_rows(tmp_path / "study")
 
 
 def test_a_snakemake_that_cannot_work_is_reported_with_its_last_words(define, tmp_path):
-    (tmp_path / "profile").mkdir()
-    (tmp_path / "profile" / "config.yaml").write_text("executor: no-such-cluster\njobs: 1\n")
+    machine = Machine(profile=profile_in(tmp_path, "executor: no-such-cluster\njobs: 1\n"))
     with pytest.raises(RunError, match=r"snakemake ended with status \d+: .*no-such-cluster.*; see .*snakemake.log"):
-        execute(expand(define(), "smoke"), tmp_path / "study", Machine(profile=tmp_path / "profile"))
+        execute(expand(define(), "smoke"), tmp_path / "study", machine)
 
 
 def test_an_interrupt_ends_everything_that_was_started(define, tmp_path, monkeypatch):
@@ -145,19 +138,11 @@ def test_an_interrupt_ends_everything_that_was_started(define, tmp_path, monkeyp
         os.killpg(process.pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Machine(jobs=0), "jobs must be at least 1, got 0"),
-        (lambda: Machine(profile=folders.Path("missing")), "missing is no folder; --profile takes that of a snakemake"),
-    ],
-)
-def test_a_machine_that_cannot_be_is_refused(make, message):
-    with pytest.raises(RunError, match=message):
-        make()
-
-
-def test_a_missing_snakemake_is_named_with_the_extra(define, tmp_path, monkeypatch):
+def test_a_machine_that_cannot_be_or_has_no_snakemake_is_refused(define, tmp_path, monkeypatch):
+    with pytest.raises(RunError, match="jobs must be at least 1, got 0"):
+        Machine(jobs=0)
+    with pytest.raises(RunError, match="missing is no folder; --profile takes that of a snakemake"):
+        Machine(profile=tmp_path / "missing")
     monkeypatch.setattr(execution, "find_spec", lambda name: None)
     with pytest.raises(RunError, match=r"snakemake is not installed, .*; pip install 'revgn\[study\]'"):
         execute(expand(define(), "smoke"), tmp_path, Machine())

@@ -10,11 +10,12 @@ from revgn_lab.settings.parsing import parse, read_yaml
 from revgn_lab.settings.shipped import find_config, shipped_studies
 from revgn_lab.settings.words import overrides_of
 from revgn_lab.studies.expansion import expand, folder_of
-from revgn_lab.studies.grids import SCALES, find_study
+from revgn_lab.studies.grids import SCALES
 from revgn_lab.studies.rows import runs_of
 
 BESIDE = ("all", "talk", "demo")  # made of the others, or for a first look
 FIGURES = [name for name in shipped_studies() if name not in BESIDE]
+WHOLE = {"smoke": 1438, "cpu": 4096, "paper": 7680}
 SWEPT = re.compile(r"(lr|init std|weight decay|rtol|damping|noise|batch size) ([\d.]+)$")
 
 
@@ -32,84 +33,64 @@ def test_all_holds_every_study_and_each_curve_once(everything):
 
 def test_labels_tell_the_settings_that_runs_have(everything):
     for row in everything:
-        config = row.config if row.seed == 42 else None
-        if config is None:
+        if row.seed != 42:
             continue
-        assert config.training.seed == 42
-        assert (config.training.batch_size is None) == ("full batch" in row.setting or full_batch_otherwise(row))
+        parts, training = row.config.parts, row.config.training
+        assert training.seed == 42
+        whole = row.study == "theorem" or row.setting == f"batch size {WHOLE[row.scale]}"
+        assert (training.batch_size is None) == ("full batch" in row.setting or whole)
         swept = SWEPT.search(row.setting)
-        if swept and swept[0] != "batch size 1438" and config.training.batch_size is not None:
-            assert float(swept[2]) in values_of(config)
-
-
-def full_batch_otherwise(row):
-    whole = {"smoke": "1438", "cpu": "4096", "paper": "7680"}[row.scale]
-    return row.study == "theorem" or row.setting == f"batch size {whole}"
-
-
-def values_of(config):
-    """Numbers that a label may name."""
-    numbers = [
-        *config.parts["optimizer"].init_args.values(),
-        config.training.batch_size,
-        *config.parts["model"].init_args.values(),
-    ]
-    solver = config.parts.get("optimizer.solver")
-    numbers += solver.init_args.values() if solver else []
-    return [float(number) for number in numbers if isinstance(number, int | float)]
+        if swept and swept[0] != "batch size 1438" and training.batch_size is not None:
+            named = [
+                part.init_args for name, part in parts.items() if name in ("optimizer", "model", "optimizer.solver")
+            ]
+            values = [training.batch_size, *(value for arguments in named for value in arguments.values())]
+            assert float(swept[2]) in [value for value in values if isinstance(value, int | float)]
 
 
 def test_the_diagnosed_studies_look_at_the_runs_of_full_batch_and_mini_batch(everything):
     folders = {name: {row.folder for row in everything if row.study == name} for name in FIGURES}
-    settings = ("full batch", "mini-batches")
-    trained = {
-        row.folder for row in everything if row.study in {"full-batch", "mini-batch"} and row.setting in settings
-    }
-    for name in ("ntk", "cka", "weights", "exactness"):
-        assert folders[name] == trained
+    trained = [row for row in everything if row.study in ("full-batch", "mini-batch")]
+    plain = {row.folder for row in trained if row.setting in ("full batch", "mini-batches")}
+    assert folders["ntk"] == folders["cka"] == folders["weights"] == folders["exactness"] == plain
     for row in everything:
         if row.study == "ntk":
             assert row.config.training.diagnostics == ["ntk", "cka", "weights", "exactness"]
 
 
 def test_claims_rest_on_three_seeds(everything):
-    for study in ("full-batch", "mini-batch", "theorem"):
-        seeds = {(row.dataset, row.setting, row.optimizer): set() for row in everything if row.study == study}
-        for row in everything:
-            if row.study == study:
-                seeds[row.dataset, row.setting, row.optimizer].add(row.seed)
-        assert set(map(frozenset, seeds.values())) == {frozenset({42, 43, 44})}
+    seeds = {}
+    for row in everything:
+        if row.study in ("full-batch", "mini-batch", "theorem"):
+            seeds.setdefault((row.study, row.dataset, row.setting, row.optimizer), set()).add(row.seed)
+    assert all(own == {42, 43, 44} for own in seeds.values())
 
 
 def test_each_run_belongs_to_one_batch_of_one_kind(everything):
-    batches = {}
+    batches, kinds = {}, {}
     for row in everything:
         assert batches.setdefault(row.folder, row.batch) == row.batch
-    for batch in set(batches.values()):
-        kinds = {(row.dataset, row.threads) for row in everything if row.batch == batch and row.folder in batches}
-        assert len({dataset for dataset, _ in kinds}) == 1
+        assert kinds.setdefault(row.batch, row.dataset) == row.dataset
 
 
 def test_paper_scale_is_that_of_the_authors():
     """The settings that the issue lists; the network has 147 million parameters on CIFAR-10."""
-    rows = {(row.dataset, row.setting, row.optimizer): row for row in expand("full-batch", "paper")}
-    rows |= {(row.dataset, row.setting, row.optimizer): row for row in expand("mini-batch", "paper")}
-    released = rows["cifar10", "mini-batches", "GN as released"].config
+    rows = [*expand("full-batch", "paper"), *expand("mini-batch", "paper")]
+    configs = {(row.dataset, row.setting, row.optimizer): row.config for row in rows}
+    rates = {key: config.parts["optimizer"].init_args["lr"] for key, config in configs.items()}
+    released = configs["cifar10", "mini-batches", "GN as released"]
     assert released.parts["optimizer"].init_args["block_weights"] == "sum"
-    assert released.parts["optimizer"].init_args["lr"] == 0.1
     assert released.parts["optimizer.solver"].class_path == "SVD"
     assert released.parts["optimizer.solver"].init_args == {"rtol": 0.01, "atol": 1e-5}
     assert released.parts["loss"].init_args["curvature"] == "identity"
     assert (released.training.epochs, released.training.batch_size) == (100, 1024)
-    assert rows["mnist", "full batch", "GN as released"].config.parts["optimizer"].init_args["lr"] == 0.5
-    assert rows["mnist", "full batch", "GN as released"].config.data["rows"] == 1024
-    rates = {
-        key: row.config.parts["optimizer"].init_args["lr"] for key, row in rows.items() if key[2] in ("Adam", "SGD")
-    }
+    assert configs["mnist", "full batch", "GN as released"].data["rows"] == 1024
+    assert rates["cifar10", "mini-batches", "GN as released"] == 0.1
+    assert rates["mnist", "full batch", "GN as released"] == 0.5
     assert rates["cifar10", "full batch", "Adam"] == 1e-5
     assert rates["cifar10", "mini-batches", "Adam"] == rates["mnist", "full batch", "Adam"] == 1e-4
-    assert {rate for (data, _, name), rate in rates.items() if (data, name) == ("mnist", "SGD")} == {0.1}
-    assert {rate for (data, _, name), rate in rates.items() if (data, name) == ("cifar10", "SGD")} == {0.01}
+    for dataset, expected in (("mnist", 0.1), ("cifar10", 0.01)):
+        assert {rate for (data, _, name), rate in rates.items() if (data, name) == (dataset, "SGD")} == {expected}
     with torch.device("meta"):  # shapes, without memory
         model = revgn.RevMLP(3072, 10, **released.parts["model"].init_args)
     assert sum(p.numel() for p in model.parameters()) == 147_474_432
@@ -137,16 +118,14 @@ def test_a_folder_follows_from_all_settings_and_from_nothing_else():
         assert folder_of(parse(settings, overrides_of(["--seed=3", change]))) != folder
 
 
-def test_a_row_holds_all_that_its_run_needs(define):
-    for row in expand(define(overrides={"epochs": 5}), "smoke"):
-        config = row.config
-        assert folder_of(config) == row.folder
-        assert config.training.epochs == 5
-        assert config.training.seed == row.seed
-
-
-def test_the_same_table_comes_out_every_time(define):
-    assert expand(define(), "smoke") == expand(define(), "smoke")
+def test_a_row_holds_all_that_its_run_needs_the_same_every_time(define):
+    rows = expand(define(overrides={"epochs": 5}), "smoke")
+    assert rows == expand(define(overrides={"epochs": 5}), "smoke")
+    others = expand(define(overrides={"epochs": 5}, seeds=[0, 2]), "smoke")
+    assert {row.batch for row in rows}.isdisjoint(row.batch for row in others)  # other runs, another name
+    for row in rows:
+        assert folder_of(row.config) == row.folder
+        assert (row.config.training.epochs, row.config.training.seed) == (5, row.seed)
 
 
 @pytest.mark.parametrize(("share", "batches"), [(1, 4), (2, 2), (3, 2), (4, 1), (100, 1)])
@@ -156,33 +135,21 @@ def test_as_many_runs_share_a_process_as_the_grid_says(define, share, batches):
     assert max(sizes.values()) <= share
 
 
-def test_a_batch_of_other_runs_has_another_name(define):
-    first, more = expand(define(), "smoke"), expand(define(seeds=[0, 2]), "smoke")
-    assert {row.batch for row in first}.isdisjoint(row.batch for row in more)
+WRONG = {
+    "given twice": ({"settings": {"lr 1": {"optimizer.lr": 1.0}}}, "smoke", "lr 1, SGD: optimizer.lr is given twice"),
+    "misspelt": (
+        {"optimizers": {"mine": {"optimizer": "Adam", "optimizer.lrr": 1.0}}},
+        "smoke",
+        "study tiny at scale smoke, mini-batches, mine: unknown setting 'optimizer.lrr'",
+    ),
+    "no runs": ({}, "paper", "study tiny has no runs at scale paper; choose another with --scale"),
+}
 
 
-def test_a_setting_given_twice_is_refused(define):
-    path = define(settings={"lr 1": {"optimizer.lr": 1.0}})
-    with pytest.raises(ConfigError, match=r"lr 1, SGD: optimizer.lr is given twice; leave it to settings or to optimi"):
-        expand(path, "smoke")
-
-
-def test_a_wrong_setting_is_refused_with_the_curve_that_has_it(define):
-    path = define(optimizers={"mine": {"optimizer": "Adam", "optimizer.lrr": 1.0}})
-    with pytest.raises(
-        ConfigError, match=r"study tiny at scale smoke, mini-batches, mine: unknown setting 'optimizer.l"
-    ):
-        expand(path, "smoke")
-
-
-def test_a_study_without_runs_at_a_scale_is_refused(define):
-    with pytest.raises(ConfigError, match="study tiny has no runs at scale paper; choose another with --scale"):
-        expand(define(), "paper")
-
-
-def test_an_unknown_scale_is_refused():
-    with pytest.raises(ConfigError, match=r"unknown scale 'papr'; did you mean 'paper'\?"):
-        expand("ntk", "papr")
+@pytest.mark.parametrize(("changes", "scale", "message"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_expanded_is_refused_with_its_place(define, changes, scale, message):
+    with pytest.raises(ConfigError, match=message):
+        expand(define(**changes), scale)
 
 
 def test_studies_that_lead_in_a_circle_are_refused(tmp_path):
@@ -190,7 +157,6 @@ def test_studies_that_lead_in_a_circle_are_refused(tmp_path):
     path.write_text(f"summary: round and round\nsame_runs_as: [{path}]\n")
     with pytest.raises(ConfigError, match="study circle leads back to"):
         expand(str(path), "smoke")
-    assert find_study(str(path)).same_runs_as == (str(path),)
 
 
 def test_a_study_can_look_at_some_panels_of_others(define, tmp_path):

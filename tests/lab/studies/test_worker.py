@@ -15,10 +15,7 @@ from revgn_lab.runs.run import run
 from revgn_lab.studies import worker
 from revgn_lab.studies.outcomes import outcome_of
 from revgn_lab.studies.worker import run_batch, run_row
-
-
-def metrics(folder):
-    return pd.read_csv(folder / folders.METRICS).drop(columns="seconds")
+from tiny_run import metrics_in
 
 
 @contextmanager
@@ -53,33 +50,31 @@ def test_a_batch_killed_again_and_again_ends_like_an_unbroken_one_and_no_run_is_
     assert kills >= 2
     assert (folder / "done" / batch).exists()
     for row in rows:
-        run(row.config, tmp_path / "unbroken" / row.folder, progress=False)
-        pd.testing.assert_frame_equal(
-            metrics(folder / row.folder), metrics(tmp_path / "unbroken" / row.folder), check_exact=True
-        )
+        unbroken = tmp_path / "unbroken" / row.folder
+        run(row.config, unbroken, progress=False)
+        pd.testing.assert_frame_equal(metrics_in(folder / row.folder), metrics_in(unbroken), check_exact=True)
         assert outcome_of(folder, row).complete
 
 
 def test_a_run_that_diverges_is_a_result(tiny_study):
-    folder, rows = tiny_study(optimizers={"SGD": {"optimizer": "SGD", "optimizer.lr": 100.0}}, seeds=[0])
-    assert run_batch(folder, rows[0].batch)
-    outcome = outcome_of(folder, rows[0])
+    folder, (row,) = tiny_study(optimizers={"SGD": {"optimizer": "SGD", "optimizer.lr": 100.0}}, seeds=[0])
+    results = folder / row.folder / folders.RESULTS
+    assert run_batch(folder, row.batch)
+    outcome = outcome_of(folder, row)
     assert outcome.complete
     assert outcome.diverged.startswith("the loss is ")
-    results = json.loads((folder / rows[0].folder / folders.RESULTS).read_text())
-    found = metrics(folder / rows[0].folder)
-    assert results["final"]["steps"] == found["step"].iloc[-2]
+    found = metrics_in(folder / row.folder)
+    assert json.loads(results.read_text())["final"]["steps"] == found["step"].iloc[-2]
     assert found["step"].tolist() == list(range(len(found)))
     assert found["loss"].iloc[:-1].dropna().max() > 1e3
     assert found.iloc[-1].drop(["step", "epoch"]).isna().all()
-    before = (folder / rows[0].folder / folders.RESULTS).stat()
-    assert run_batch(folder, rows[0].batch)
-    assert (folder / rows[0].folder / folders.RESULTS).stat() == before
+    before = results.stat()
+    assert run_batch(folder, row.batch)
+    assert results.stat() == before
 
 
 def test_a_run_that_fails_does_not_stop_the_others_and_is_tried_again(tiny_study, caplog):
-    folder, rows = tiny_study(optimizers={"too many rows": {"data.rows": 9999}, "GN exact": {}}, seeds=[0])
-    broken, sound = rows
+    folder, (broken, sound) = tiny_study(optimizers={"broken": {"data.rows": 9999}, "GN exact": {}}, seeds=[0])
     assert not run_batch(folder, broken.batch)
     assert not (folder / "done" / broken.batch).exists()
     assert outcome_of(folder, sound).complete
@@ -90,11 +85,12 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_tried_again(tiny_study
     assert not run_batch(folder, broken.batch)
     assert caplog.text.count("failed") == 1
     assert sound.folder not in caplog.text
+    with pytest.raises(RunError, match="has no batch 'other'; take one from its column of that name"):
+        run_batch(folder, "other")
 
 
 def test_a_run_that_takes_its_process_down_goes_last_the_next_time(tiny_study, monkeypatch):
-    folder, rows = tiny_study(optimizers={"deadly": {"epochs": 2}, "GN exact": {}}, seeds=[0])
-    deadly, sound = rows
+    folder, (deadly, sound) = tiny_study(optimizers={"deadly": {"epochs": 2}, "GN exact": {}}, seeds=[0])
     train = worker._train
 
     def train_or_die(where):
@@ -114,26 +110,26 @@ def test_a_run_that_takes_its_process_down_goes_last_the_next_time(tiny_study, m
 
 
 def test_a_folder_that_cannot_be_resumed_starts_over(tiny_study):
-    folder, rows = tiny_study(seeds=[0])
-    row, place = rows[0], folder / rows[0].folder
+    folder, (row, _) = tiny_study(seeds=[0])
+    place = folder / row.folder
     run_row(folder, row)
-    expected = metrics(place)
+    expected = metrics_in(place)
     (place / folders.RESULTS).unlink()
     (place / folders.CHECKPOINT).write_bytes(b"half a checkpoint")
     assert run_row(folder, row)
-    pd.testing.assert_frame_equal(metrics(place), expected, check_exact=True)
+    pd.testing.assert_frame_equal(metrics_in(place), expected, check_exact=True)
 
 
 def test_runs_are_not_done_by_two_processes_at_once(tiny_study):
-    folder, rows = tiny_study(seeds=[0], overrides={"epochs": 8})
-    with forked(lambda: run_row(folder, rows[0])) as first:
-        while not (folder / rows[0].folder / folders.TENSORBOARD).exists():
+    folder, (row, _) = tiny_study(seeds=[0], overrides={"epochs": 8})
+    logs = folder / row.folder / folders.TENSORBOARD
+    with forked(lambda: run_row(folder, row)) as first:
+        while not logs.exists():
             time.sleep(0.01)
-        assert run_row(folder, rows[0])
+        assert run_row(folder, row)
         # It had waited for the other one, which has then written everything.
         assert os.waitpid(first, 0)[1] == 0
-    events = list((folder / rows[0].folder / folders.TENSORBOARD).glob("events*"))
-    assert len(events) == 1  # each start of a run adds a file
+    assert len(list(logs.glob("events*"))) == 1  # each start of a run adds a file
 
 
 def test_threads_of_the_worker_are_those_of_its_batch(tiny_study, monkeypatch):
@@ -144,9 +140,3 @@ def test_threads_of_the_worker_are_those_of_its_batch(tiny_study, monkeypatch):
     assert worker.main(["a", "b", "--threads", "3", "--parent", "77"]) == 0
     assert worker.main(["a", "c"]) == 1
     assert seen == ["watching 77", 3, 1]
-
-
-def test_an_unknown_batch_is_refused(tiny_study):
-    folder, _ = tiny_study()
-    with pytest.raises(RunError, match="has no batch 'other'; take one from its column of that name"):
-        run_batch(folder, "other")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from revgn_lab.data.data_error import DataError
-from revgn_lab.data.downloads import RemoteFile, download, find
+from revgn_lab.data.downloads import RemoteFile, find_or_download
 from revgn_lab.data.parts import Parts, image_parts
 
 _PIXELS = 3 * 32 * 32  # red, green and blue plane of an image
@@ -21,6 +21,8 @@ _TRAINING = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "da
 _TEST = "test_batch"
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _REMEDY = "remove or replace it and run again (a missing archive is downloaded)"
+_ADVICE = "Put an archive of https://www.cs.toronto.edu/~kriz/cifar.html into one of these folders"
+_Decoder = Callable[[bytes], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,11 @@ class CifarSource:
         Raises:
             DataError: the batches cannot be had, or are not what they should be.
         """
-        place = find(roots, ("cifar10", "."), tuple(_FORMS)) or self._download(roots)
-        form = _FORMS[place.name]
-        content = _read_folder(place, form.suffix) if place.is_dir() else _read_archive(place, form.suffix)
-        batches = {name: self._decode(form, content[name], f"{place}: {name}{form.suffix}") for name in content}
+        missing = f"cifar10: none of {', '.join(_FORMS)}"
+        place = find_or_download(self.archive, roots, ("cifar10", "."), tuple(_FORMS), missing=missing, advice=_ADVICE)
+        suffix, decode = _FORMS[place.name]
+        content = _read_folder(place, suffix) if place.is_dir() else _read_archive(place, suffix)
+        batches = {name: self._checked(decode, content[name], f"{place}: {name}{suffix}") for name in content}
         return image_parts(
             torch.cat([batches[name][0] for name in _TRAINING]),
             torch.cat([batches[name][1] for name in _TRAINING]),
@@ -52,20 +55,10 @@ class CifarSource:
             classes=_CLASSES,
         )
 
-    def _download(self, roots: Sequence[Path]) -> Path:
-        try:
-            return download(self.archive, roots[0] / "cifar10")
-        except DataError as error:
-            searched = ", ".join(str(root / "cifar10") for root in roots)
-            raise DataError(
-                f"cifar10: none of {', '.join(_FORMS)} in {searched}, and {error}. "
-                "Put an archive of https://www.cs.toronto.edu/~kriz/cifar.html into one of these folders"
-            ) from error
-
-    def _decode(self, form: "_Form", content: bytes, where: str) -> tuple[Tensor, Tensor]:
+    def _checked(self, decode: _Decoder, content: bytes, where: str) -> tuple[Tensor, Tensor]:
         """Pixels (rows, 3, 1024) and labels (rows,) of a batch."""
         try:
-            pixels, labels = form.decode(content)
+            pixels, labels = decode(content)
         except Exception as error:  # a damaged pickle can raise anything, by pickle's documentation
             raise DataError(f"{where} is not a CIFAR-10 batch ({error}); {_REMEDY}") from error
         if len(pixels) != self.rows or len(labels) != self.rows:
@@ -152,17 +145,10 @@ class _BatchUnpickler(pickle.Unpickler):
         return _NumpyState
 
 
-@dataclass(frozen=True)
-class _Form:
-    """One of the published forms: what the names of batches end in and how a batch is read."""
-
-    suffix: str
-    decode: Callable[[bytes], tuple[Tensor, Tensor]]
-
-
-_BINARY = _Form(".bin", _decode_binary)
-_PYTHON = _Form("", _decode_pickle)
-_FORMS = {  # unpacked first: torchvision leaves both, and the folder is read faster
+# Published forms: what the names of their batches end in, and how these are read. Unpacked ones come first: torchvision
+# leaves both, and a folder is read faster.
+_BINARY, _PYTHON = (".bin", _decode_binary), ("", _decode_pickle)
+_FORMS: Mapping[str, tuple[str, _Decoder]] = {
     "cifar-10-batches-bin": _BINARY,
     "cifar-10-batches-py": _PYTHON,
     "cifar-10-binary.tar.gz": _BINARY,

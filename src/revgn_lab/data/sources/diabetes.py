@@ -15,4 +15,4 @@ def read() -> Parts:
     inputs = torch.from_numpy(bunch.data).double()  # (442, 10)
     targets = torch.from_numpy(bunch.target).double().unsqueeze(1)
     train, test = split(torch.zeros(len(inputs), dtype=torch.int64, device="cpu"))
-    return regression_parts(inputs[train], targets[train], inputs[test], targets[test])
+    return regression_parts(inputs, targets, train, test)

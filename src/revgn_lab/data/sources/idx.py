@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from revgn_lab.data.data_error import DataError
-from revgn_lab.data.downloads import RemoteFile, download, find
+from revgn_lab.data.downloads import RemoteFile, find_or_download
 from revgn_lab.data.parts import Parts, image_parts
 
 _UNSIGNED_BYTE = 0x08  # the format's code for the only type that these sets use
@@ -35,7 +35,7 @@ class IdxSource:
     """
 
     name: str
-    files: tuple[RemoteFile, RemoteFile, RemoteFile, RemoteFile]
+    files: tuple[RemoteFile, ...]
     classes: tuple[str, ...]
     advice: str
     folders: tuple[str, ...] = ()
@@ -58,14 +58,9 @@ class IdxSource:
         )
 
     def _locate(self, file: RemoteFile, roots: Sequence[Path]) -> Path:
-        found = find(roots, (self.name, *self.folders), (file.name, file.name.removesuffix(".gz")))
-        if found:
-            return found
-        try:
-            return download(file, roots[0] / self.name)
-        except DataError as error:
-            searched = ", ".join(str(root / self.name) for root in roots)
-            raise DataError(f"{self.name}: no {file.name} in {searched}, and {error}. {self.advice}") from error
+        folders, names = (self.name, *self.folders), (file.name, file.name.removesuffix(".gz"))
+        missing = f"{self.name}: no {file.name}"
+        return find_or_download(file, roots, folders, names, missing=missing, advice=self.advice)
 
     def _labels(self, path: Path, rows: int) -> Tensor:
         labels = read_idx(path, (rows,)).long()
@@ -90,7 +85,8 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> Tensor:
     header = 4 + 4 * len(shape)
     found = tuple(int.from_bytes(content[start : start + 4], "big") for start in range(4, header, 4))
     if found != shape:
-        raise DataError(f"{path}: holds {_times(found)} values, expected {_times(shape)}; {_REMEDY}")
+        held, expected = (" x ".join(map(str, lengths)) for lengths in (found, shape))
+        raise DataError(f"{path}: holds {held} values, expected {expected}; {_REMEDY}")
     if len(content) != header + math.prod(shape):
         raise DataError(f"{path}: has {len(content)} bytes, expected {header + math.prod(shape)}; {_REMEDY}")
     values = torch.frombuffer(content, dtype=torch.uint8, offset=header).reshape(shape)
@@ -118,36 +114,25 @@ def _content(path: Path) -> bytearray:
         raise DataError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
 
 
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(length) for length in shape)
+_NAMES = [
+    f"{name}-ubyte.gz" for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+]
 
 
-def _published(
-    addresses: tuple[str, ...], checksums: tuple[str, str, str, str]
-) -> tuple[RemoteFile, RemoteFile, RemoteFile, RemoteFile]:
+def _published(addresses: tuple[str, ...], *checksums: str) -> tuple[RemoteFile, ...]:
     """The four files under their customary names, at each of the `addresses`."""
-
-    def file(name: str, sha256: str) -> RemoteFile:
-        return RemoteFile(name, sha256, tuple(f"{address}/{name}" for address in addresses))
-
-    return (
-        file("train-images-idx3-ubyte.gz", checksums[0]),
-        file("train-labels-idx1-ubyte.gz", checksums[1]),
-        file("t10k-images-idx3-ubyte.gz", checksums[2]),
-        file("t10k-labels-idx1-ubyte.gz", checksums[3]),
-    )
+    places = [tuple(f"{address}/{name}" for address in addresses) for name in _NAMES]
+    return tuple(map(RemoteFile, _NAMES, checksums, places))
 
 
 MNIST = IdxSource(
     name="mnist",
     files=_published(
         ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"),
-        (
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-        ),
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
     ),
     classes=tuple(str(digit) for digit in range(10)),
     advice="Put the four files of https://ossci-datasets.s3.amazonaws.com/mnist/ into one of these folders",
@@ -161,24 +146,14 @@ FASHION_MNIST = IdxSource(
             "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
         ),
-        (
-            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-        ),
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     ),
     classes=(
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
     advice=(
         "Install Debian's package dataset-fashion-mnist, or put the four files of "

@@ -41,7 +41,7 @@ class RTable:
         encoding = plan_encoding(columns.iloc[train.numpy()], source=self.name)
         inputs = torch.from_numpy(encoding.inputs(columns, source=self.name))
         targets = torch.tensor(frame[[self.target]].to_numpy(dtype="float64"), device="cpu")
-        return regression_parts(inputs[train], targets[train], inputs[test], targets[test])
+        return regression_parts(inputs, targets, train, test)
 
     def _load(self) -> Any:
         """The data frame, without R's row names."""

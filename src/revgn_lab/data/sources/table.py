@@ -78,7 +78,7 @@ def _regression(path: Path, frame: Frame, wanted: Frame) -> Parts:
             f"{path}: target column {wanted.columns[0]!r} holds one and the same value; name another target"
         )
     inputs = _inputs(path, frame, train)
-    return regression_parts(inputs[train], targets[train], inputs[test], targets[test])
+    return regression_parts(inputs, targets, train, test)
 
 
 def _classification(path: Path, frame: Frame, column: Frame) -> Parts:
@@ -89,15 +89,8 @@ def _classification(path: Path, frame: Frame, column: Frame) -> Parts:
     train, test = _split(path, targets)
     inputs = _inputs(path, frame, train)
     mean, scale = column_statistics(inputs[train])
-    return Parts(
-        inputs=inputs[train],
-        targets=targets[train],
-        test_inputs=inputs[test],
-        test_targets=targets[test],
-        mean=mean,
-        scale=scale,
-        classes=tuple(str(value) for value in values),
-    )
+    parts = (inputs[train], targets[train], inputs[test], targets[test])
+    return Parts(*parts, mean, scale, classes=tuple(map(str, values)))
 
 
 def _inputs(path: Path, frame: Frame, train: Tensor) -> Tensor:

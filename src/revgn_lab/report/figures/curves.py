@@ -71,11 +71,11 @@ def curves(
     ]
 
 
-def thinned(curve: Curve, most: int = MOST_POINTS) -> Curve:
-    """The curve at no more than `most` points, the last of as many stretches, whose extremes the band keeps."""
-    if len(curve.x) <= most:
+def thinned(curve: Curve) -> Curve:
+    """The curve at no more than `MOST_POINTS` points, the last of as many stretches, whose extremes the band keeps."""
+    if len(curve.x) <= MOST_POINTS:
         return curve
-    ends = np.linspace(0, len(curve.x), most + 1).astype(int)[1:] - 1
+    ends = np.linspace(0, len(curve.x), MOST_POINTS + 1).astype(int)[1:] - 1
     starts = np.concatenate([[0], ends[:-1] + 1])
     return replace(
         curve,

@@ -1,6 +1,7 @@
 """How alike the representations are that different optimizers end with, as numbers and as heat maps."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,10 +15,8 @@ from revgn.diagnostics import linear_cka
 from revgn_lab.errors import RunError
 from revgn_lab.report.collection import Run
 from revgn_lab.report.figures.panels import Heatmap, Specification
+from revgn_lab.runs.folders import REPRESENTATIONS
 from revgn_lab.settings.messages import one_line
-
-FILE = "representations.npz"
-_Blocks = Mapping[str, NDArray[np.float32]]
 
 
 def likeness(runs: Sequence[Run]) -> pd.DataFrame:
@@ -29,9 +28,16 @@ def likeness(runs: Sequence[Run]) -> pd.DataFrame:
     Returns:
         Columns dataset, setting, seed, block, a, b and cka; both orders of a pair, and each optimizer with itself.
     """
-    known = [(run, run.record.folder / FILE) for run in runs if (run.record.folder / FILE).is_file()]
-    loaded = [(run, _load(path)) for run, path in known]
-    rows = [row for one, other in product(loaded, loaded) if _comparable(one[0], other[0]) for row in _rows(one, other)]
+    files = [(run.labels, run.record.folder / REPRESENTATIONS) for run in runs]
+    loaded = [(labels, _load(path)) for labels, path in files if path.is_file()]
+    rows: list[dict[str, object]] = []
+    for (one, ours), (other, theirs) in product(loaded, loaded):
+        if one != replace(other, optimizer=one.optimizer):  # of another setting or seed
+            continue
+        for name in (name for name in ours if name in theirs):
+            cka = linear_cka(torch.from_numpy(ours[name]), torch.from_numpy(theirs[name]), debiased=True)
+            pair = {"block": name.removeprefix("block_"), "a": one.optimizer, "b": other.optimizer, "cka": cka}
+            rows.append({"dataset": one.dataset, "setting": one.setting, "seed": one.seed, **pair})
     return pd.DataFrame(rows, columns=["dataset", "setting", "seed", "block", "a", "b", "cka"])
 
 
@@ -50,26 +56,6 @@ def _heat_map(table: pd.DataFrame, shown: Specification) -> Heatmap:
     names = list(dict.fromkeys(table["a"]))
     means = table.pivot_table(index="a", columns="b", values=shown.column).reindex(index=names, columns=names)
     return Heatmap(title, names, means.to_numpy(dtype=np.float64), shown.label)
-
-
-def _comparable(one: Run, other: Run) -> bool:
-    a, b = one.labels, other.labels
-    return (a.dataset, a.setting, a.seed) == (b.dataset, b.setting, b.seed)
-
-
-def _rows(one: tuple[Run, _Blocks], other: tuple[Run, _Blocks]) -> Iterator[dict[str, object]]:
-    (run, ours), (beside, theirs) = one, other
-    for name in ours:
-        if name in theirs:
-            yield {
-                "dataset": run.labels.dataset,
-                "setting": run.labels.setting,
-                "seed": run.labels.seed,
-                "block": name.removeprefix("block_"),
-                "a": run.labels.optimizer,
-                "b": beside.labels.optimizer,
-                "cka": linear_cka(torch.from_numpy(ours[name]), torch.from_numpy(theirs[name]), debiased=True),
-            }
 
 
 def _load(path: Path) -> dict[str, NDArray[np.float32]]:

@@ -1,7 +1,8 @@
 """How an optimizer looks in every figure: by colour, by dashes and by marker, so that it reads in black and white."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from matplotlib.typing import LineStyleType
 
@@ -52,22 +53,15 @@ _LABELS: Mapping[str, Style] = {
 def styles(names: Sequence[str]) -> dict[str, Style]:
     """A style for each name: the known ones keep theirs, other names get those that are free, in their order."""
     known = {**_STYLES, **_LABELS}
-    taken = {known[name] for name in names if name in known}
-    free = _free(taken)
+    free = _free({known[name] for name in names if name in known})
     return {name: known[name] if name in known else next(free) for name in names}
 
 
-def _free(taken: Iterable[Style]) -> Iterator[Style]:
+def _free(taken: Collection[Style]) -> Iterator[Style]:
     """The styles of optimizers that are not there, and then, without end, other pairings of their parts."""
-    whole = [style for style in _STYLES.values() if style not in set(taken)]
-    yield from whole
-    colours, dashes, markers = (
-        [getattr(style, part) for style in _STYLES.values()] for part in ("colour", "dash", "marker")
-    )
-    turn = 1
-    while True:
-        for index in range(len(_STYLES)):
-            yield Style(
-                colours[index], dashes[(index + turn) % len(dashes)], markers[(index + 2 * turn) % len(markers)]
-            )
-        turn += 1
+    known = list(_STYLES.values())
+    yield from (style for style in known if style not in taken)
+    for turn in count(1):
+        for index, style in enumerate(known):
+            dash, marker = (known[(index + shift) % len(known)] for shift in (turn, 2 * turn))
+            yield Style(style.colour, dash.dash, marker.marker)

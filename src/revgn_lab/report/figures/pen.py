@@ -181,22 +181,13 @@ def _draw_heatmap(axes: Axes, heatmap: Heatmap) -> None:
     axes.pcolormesh(heatmap.values, vmin=0, vmax=1, cmap=_HEAT, edgecolors="white", linewidth=1)
     axes.set(aspect="equal", xlabel=heatmap.label)
     axes.invert_yaxis()
-    places = range(len(heatmap.names))
-    middles = [place + 0.5 for place in places]
+    middles = [place + 0.5 for place in range(len(heatmap.names))]
     axes.set_xticks(middles, heatmap.names, rotation=30, ha="right")
     axes.set_yticks(middles, heatmap.names)
     axes.spines[:].set_visible(False)
-    for row in places:
-        for column in places:
-            value = float(heatmap.values[row, column])
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                color="white" if value < _DARK else _TEXT,
-            )
+    for (row, column), value in np.ndenumerate(heatmap.values):
+        colour = "white" if value < _DARK else _TEXT
+        axes.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", color=colour)
 
 
 def _saved(drawn: Canvas, form: Literal["png", "pdf"]) -> bytes:

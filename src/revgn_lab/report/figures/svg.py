@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from revgn_lab.report.figures.curves import Curve, thinned
+from revgn_lab.report.figures.curves import thinned
 from revgn_lab.report.figures.palette import Style
 from revgn_lab.report.figures.panels import Figure, Heatmap, Panel
 from revgn_lab.report.figures.pen import SIZE, Looks, draw, looks_of, plain, sample
@@ -132,19 +132,19 @@ def _readout(axes: Axes, panel: Panel, looks: Looks) -> dict[str, Any]:
     width, height = SIZE[0] * _POINTS, SIZE[1] * _POINTS
     corners = (place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height)
     names = list(looks)
+    curves = [
+        {
+            "series": names.index(curve.name),
+            "x": [float(f"{x:.5g}") for x in curve.x],
+            "y": [float(f"{y:.3g}") for y in curve.mean],
+        }
+        for curve in map(thinned, panel.curves)
+    ]
     return {
         "box": [round(corner, 1) for corner in corners],
         "x": list(map(float, axes.get_xlim())),
         "log": panel.log_x,
         "label": panel.x_label,
         "words": dict(panel.ticks),
-        "curves": [_values(thinned(curve), names.index(curve.name)) for curve in panel.curves],
-    }
-
-
-def _values(curve: Curve, series: int) -> dict[str, Any]:
-    return {
-        "series": series,
-        "x": [float(f"{x:.5g}") for x in curve.x],
-        "y": [float(f"{y:.3g}") for y in curve.mean],
+        "curves": curves,
     }

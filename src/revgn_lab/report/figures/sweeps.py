@@ -38,15 +38,10 @@ def by_setting(frame: pd.DataFrame, shown: Specification) -> tuple[Panel, ...]:
 
 
 def value_courses(frame: pd.DataFrame, shown: Specification) -> tuple[Panel, ...]:
-    """The course of training, a panel for each optimizer with a line for each value of the swept setting."""
-    return courses(_values_as_curves(frame), shown)
-
-
-def _values_as_curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with a panel for each optimizer (and data set) and a curve for each setting."""
+    """The course of training, a panel for each optimizer (and data set) with a line for each swept value."""
     parts = frame["setting"].astype(str).str.rpartition(", ")  # what stands before a comma, the comma, the rest
     panel = (parts[0] + parts[1]).str.cat(frame["optimizer"].astype(str))
-    return frame.assign(setting=panel, optimizer=parts[2])
+    return courses(frame.assign(setting=panel, optimizer=parts[2]), shown)
 
 
 def _sweeps(summary: pd.DataFrame) -> dict[str, list[str]]:
@@ -77,18 +72,15 @@ def _panel(summary: pd.DataFrame, settings: Sequence[str], words: str, shown: Sp
     values = [swept_value(setting)[1] for setting in settings]
     numeric = all(value > 0 for value in values)  # neither zeros nor names, which have no place on a logarithmic axis
     at = dict(zip(settings, values if numeric else range(len(settings)), strict=True))
-    runs = summary.loc[summary["setting"].isin(settings)]
-    found = [_curve(str(name), group, at, shown) for name, group in runs.groupby("optimizer", sort=False)]
     ticks = () if numeric else tuple((float(place), _tick(setting, words)) for setting, place in at.items())
-    return Panel("", words or "setting", shown.label, shown.log, tuple(found), log_x=numeric, ticks=ticks)
+    curves = _curves(summary.loc[summary["setting"].isin(settings)], at, shown)
+    return Panel("", words or "setting", shown.label, shown.log, curves, log_x=numeric, ticks=ticks)
 
 
 def _setting_panel(name: str, summary: pd.DataFrame, shown: Specification) -> Panel:
-    settings = [str(setting) for setting in summary["setting"].unique()]
-    at = dict(zip(settings, range(len(settings)), strict=True))
-    found = [_curve(str(optimizer), runs, at, shown) for optimizer, runs in summary.groupby("optimizer", sort=False)]
+    at = {str(setting): place for place, setting in enumerate(summary["setting"].unique())}
     ticks = tuple((float(place), setting.removeprefix(f"{name}, ")) for setting, place in at.items())
-    return Panel(name, "", shown.label, shown.log, tuple(found), ticks=ticks)
+    return Panel(name, "", shown.label, shown.log, _curves(summary, at, shown), ticks=ticks)
 
 
 def _tick(setting: str, words: str) -> str:
@@ -96,7 +88,8 @@ def _tick(setting: str, words: str) -> str:
     return setting.removeprefix(words).strip(" =") if swept_value(setting)[0] == words else setting
 
 
-def _curve(name: str, runs: pd.DataFrame, at: Mapping[str, float], shown: Specification) -> Curve:
-    """Over the settings' places; seeds as one."""
-    values = runs.assign(place=runs["setting"].map(at).astype(float))
-    return over_seeds(name, values.pivot_table(index="place", columns="seed", values=shown.column), log=shown.log)
+def _curves(runs: pd.DataFrame, at: Mapping[str, float], shown: Specification) -> tuple[Curve, ...]:
+    """Of each optimizer over the settings' places; seeds as one."""
+    placed = runs.assign(place=runs["setting"].map(at).astype(float)).groupby("optimizer", sort=False)
+    tables = {str(name): own.pivot_table(index="place", columns="seed", values=shown.column) for name, own in placed}
+    return tuple(over_seeds(name, table, log=shown.log) for name, table in tables.items())

@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 
 from revgn_lab.runs.diagnosis.diagnosis import Diagnosis
-from revgn_lab.runs.diagnosis.kernel import KernelDiagnosis
+from revgn_lab.runs.diagnosis.kernel import AlignmentDiagnosis, KernelDiagnosis
 from revgn_lab.runs.diagnosis.representations import RepresentationDiagnosis, layers_by_number
-from revgn_lab.runs.diagnosis.targets import AlignmentDiagnosis
 from revgn_lab.runs.diagnosis.weight_movement import WeightDiagnosis, weights_by_layer
 from revgn_lab.settings.config import Training
 

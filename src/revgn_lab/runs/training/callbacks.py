@@ -3,7 +3,7 @@
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor
 from tqdm import tqdm
 
@@ -60,7 +60,7 @@ class SaveEpochs(Checkpoint):
             trainer.save_checkpoint(self.table.path.parent / CHECKPOINT)
 
 
-class RunProgress(ProgressBar):
+class RunProgress(Callback):
     """One bar over all steps of a run, with the loss and the defect of the step just taken and the time left.
 
     Args:
@@ -68,11 +68,7 @@ class RunProgress(ProgressBar):
     """
 
     def __init__(self, bar: "tqdm[Any]") -> None:
-        super().__init__()
         self.bar = bar
-
-    def disable(self) -> None:
-        self.bar.disable = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
@@ -82,7 +78,6 @@ class RunProgress(ProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
-        shown = ("loss", "defect")
-        row = pl_module.last_row
-        self.bar.set_postfix({name: f"{row[name]:.1e}" for name in shown if name in row}, refresh=False)
+        shown = {name: f"{value:.1e}" for name, value in pl_module.last_row.items() if name in ("loss", "defect")}
+        self.bar.set_postfix(shown, refresh=False)
         self.bar.update(1)

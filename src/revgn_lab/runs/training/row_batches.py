@@ -5,20 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 Rows = slice | Tensor
-
-
-class Table(Dataset[tuple[Tensor, Tensor]]):
-    """Inputs and targets, indexed by a whole batch of rows at once: row by row costs more than the step itself."""
-
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.inputs = inputs
-        self.targets = targets
-
-    def __getitem__(self, index: Rows) -> tuple[Tensor, Tensor]:
-        return self.inputs[index], self.targets[index]
 
 
 class BatchOrder(Sampler[Rows]):
@@ -56,7 +45,7 @@ class BatchOrder(Sampler[Rows]):
 
 def batches(
     inputs: Tensor, targets: Tensor, batch_size: int | None, *, seed: int, drop_last: bool
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A loader of (inputs, targets) batches."""
+) -> DataLoader[tuple[Tensor, ...]]:
+    """A loader of (inputs, targets) batches, each indexed at once: row by row costs more than the step itself."""
     order = BatchOrder(len(inputs), batch_size, seed=seed, drop_last=drop_last)
-    return DataLoader(Table(inputs, targets), sampler=order, batch_size=None)
+    return DataLoader(TensorDataset(inputs, targets), sampler=order, batch_size=None)

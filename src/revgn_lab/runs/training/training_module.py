@@ -90,7 +90,7 @@ class TrainingModule(pl.LightningModule):
         if isinstance(optimizers[0].optimizer, GaussNewton):
             outputs, recorded = self._direction_step(optimizers[0], inputs, targets)
         else:
-            outputs, recorded = _gradient_step(optimizers, lambda: self._loss_and_outputs(inputs, targets))
+            outputs, recorded = self._gradient_step(optimizers, inputs, targets)
         self.seconds += self._clock() - started
         self.steps += 1
         row = {"epoch": self.current_epoch + 1, "seconds": self.seconds, "lr": lr, **recorded}
@@ -125,9 +125,27 @@ class TrainingModule(pl.LightningModule):
         is_after = self.current_epoch >= self._switch.after_epochs
         return optimizers[self._switch.first :] if is_after else optimizers[: self._switch.first]
 
-    def _loss_and_outputs(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self.model(inputs)
-        return self.loss(outputs, targets), outputs
+    def _gradient_step(self, optimizers: Sequence[Any], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Row]:
+        """A step by gradients, for which an optimizer may ask more than once; what `_direction_step` returns too."""
+        seen: list[tuple[float, Tensor]] = []
+
+        def closure() -> Tensor:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            outputs = self.model(inputs)
+            loss = self.loss(outputs, targets)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss is {value}; lower the learning rate (optimizer.lr)")
+            seen.append((value, outputs.detach()))
+            loss.backward()
+            return loss
+
+        optimizers[0].step(closure)
+        for other in optimizers[1:]:  # their gradients were taken by the closure, at the same point
+            other.step()
+        loss, outputs = seen[0]
+        return outputs, {"loss": loss}
 
     def _direction_step(self, optimizer: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Row]:
         """A step of an optimizer that finds its direction itself; the outputs before it, and what to record."""
@@ -160,11 +178,7 @@ class TrainingModule(pl.LightningModule):
 def _judgement(report: Report) -> Row:
     """What a control has made of a step; a step that was taken back has left the loss as it was."""
     assert report.new_loss is not None
-    measured = {
-        "gain_ratio": report.gain_ratio,
-        "ridge": report.ridge,
-        "effective_parameters": report.effective_parameters,
-    }
+    measured = {name: getattr(report, name) for name in ("gain_ratio", "ridge", "effective_parameters")}
     return {
         **_loss_after(report.loss, report.new_loss if report.accepted else report.loss),
         "accepted": float(report.accepted),
@@ -195,30 +209,3 @@ def _by_half_coupling(name: str, blocks: Sequence[tuple[float | None, ...] | Non
         for half, value in zip("fg", pair, strict=True)
         if value is not None
     }
-
-
-def _gradient_step(
-    optimizers: Sequence[Any], loss_and_outputs: Callable[[], tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Row]:
-    """A step by gradients, for which an optimizer may ask more than once; the outputs before it, and what to record."""
-    seen: list[tuple[float, Tensor]] = []
-
-    def closure() -> Tensor:
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss, outputs = loss_and_outputs()
-        seen.append((_finite(loss.item()), outputs.detach()))
-        loss.backward()
-        return loss
-
-    optimizers[0].step(closure)
-    for other in optimizers[1:]:  # their gradients were taken by the closure, at the same point
-        other.step()
-    loss, outputs = seen[0]
-    return outputs, {"loss": loss}
-
-
-def _finite(loss: float) -> float:
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss}; lower the learning rate (optimizer.lr)")
-    return loss

@@ -1,7 +1,7 @@
 """Small tensors that meet sharded ones: plain tensors on the one side, DTensors of the same mesh on the other."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -44,6 +44,14 @@ def part(tensor: Tensor) -> Tensor:
 def spread_like(part: Tensor, other: Tensor) -> Tensor:
     """The DTensor of the shape and placements of `other` whose part in this process is given; if plain, the part."""
     return _Spread.apply(part, _layout(other)) if is_sharded(other) else part  # pyright: ignore[reportReturnType]
+
+
+def added(numbers: Sequence[Tensor]) -> Tensor:
+    """The sum of some numbers, plain; DTensors of one placement are added first, and take one collective together."""
+    kinds: dict[Any, list[Tensor]] = {}
+    for number in numbers:
+        kinds.setdefault(number.placements if is_sharded(number) else None, []).append(number)  # pyright: ignore
+    return torch.stack([whole(torch.stack(alike).sum()) for alike in kinds.values()]).sum()
 
 
 def is_sharded(tensor: Tensor) -> bool:

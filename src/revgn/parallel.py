@@ -73,20 +73,14 @@ def parallelize(model: _Network, mesh: "DeviceMesh") -> _Network:
             "name, mesh['name']"
         )
     found = _couplings(model, mesh.size())
-    sharded = {id(held) for coupling, features in found for held in (coupling.linear.weight, features.projection)}
-
-    def spread(module: nn.Module) -> None:
-        """Distribute what the module itself holds."""
+    wide = {id(held) for coupling, features in found for held in (coupling.linear.weight, features.projection)}
+    for module in dict.fromkeys(part for coupling, features in found for part in (coupling.linear, features)):
         for held in (module._parameters, module._buffers):  # pyright: ignore[reportPrivateUsage]
             for name, tensor in held.items():
                 if tensor is not None:
-                    placement = Shard(1) if id(tensor) in sharded else Replicate()
-                    # Registries are written at once: a buffer has no other way in, and hooks nothing to see here.
+                    placement = Shard(1) if id(tensor) in wide else Replicate()
+                    # Into the registry itself, the one way in for both kinds.
                     held[name] = _distributed(tensor, mesh, placement)  # pyright: ignore[reportArgumentType]
-
-    for coupling, features in found:
-        spread(coupling.linear)
-        spread(features)
     _share_others(model, mesh)
     return model
 
@@ -160,6 +154,6 @@ def _share_others(model: nn.Module, mesh: "DeviceMesh") -> None:
     for tensor in (*model.parameters(), *model.buffers()):
         if is_sharded(tensor) or tensor.is_meta:
             continue
-        if tensor.device.type != mesh.device_type:
-            tensor.data = tensor.data.to(mesh.device_type)
-        dist.broadcast(tensor.data, group=mesh.get_group(), group_src=0)
+        values = tensor.detach().to(mesh.device_type).contiguous()  # as collectives want them
+        dist.broadcast(values, group=mesh.get_group(), group_src=0)
+        tensor.data = values

@@ -235,16 +235,17 @@ def _block_step(block: ReversibleBlock, f: Solution, g: Solution, rows: int) -> 
 
 def _refuse_other_shards(network: ReversibleNetwork) -> None:
     """Raise ValueError for weights that are distributed in another way than over their features."""
-    for name, coupling in network.named_modules():
-        weight: Any = own(coupling.linear, "weight") if isinstance(coupling, Coupling) else None
-        if weight is None or not is_sharded(weight):
-            continue
-        if len(weight.placements) != 1 or not weight.placements[0].is_shard(1):
-            raise ValueError(
-                f"{name}.linear.weight is a DTensor with placements {weight.placements}; expected those of "
-                "revgn.parallel.parallelize(model, mesh), which shards features and weights alike: use that in place "
-                "of fully_shard or parallelize_module"
-            )
+    for index, block in enumerate(network.layers):
+        for coupling in block.couplings:
+            weight: Any = own(coupling.linear, "weight")
+            if weight is None or not is_sharded(weight):
+                continue
+            if len(weight.placements) != 1 or not weight.placements[0].is_shard(1):
+                raise ValueError(
+                    f"a weight of blocks.{index} is a DTensor with placements {weight.placements}; expected those of "
+                    "revgn.parallel.parallelize(model, mesh), which shards features and weights alike: use that in "
+                    "place of fully_shard or parallelize_module"
+                )
 
 
 def _weight(coupling: Coupling) -> nn.Parameter:

@@ -278,7 +278,7 @@ class Sizes:
         found[self.n, self.d_out] += refined_last
         # The certificate: forwards, backwards down to the lowest block that moves, and the derivative of that.
         found[self.certified, half] += 2 * self.blocks + 4 * solved - 1
-        found[()] += 2  # whether changes are finite, and their products with gradients
+        found[(2 * solved,)] += 2  # whether changes are finite, and their products with gradients, for each weight
         return found
 
 

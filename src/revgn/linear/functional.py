@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from revgn.linear.sharded import added, is_sharded
+from revgn.linear.sharded import is_sharded, numbers
 from revgn.linear.shards import Shard
 
 Inputs = Any
@@ -198,7 +198,7 @@ def _double_backward(model: nn.Module, inputs: Inputs, change: Change) -> tuple[
         outputs = call(model, inputs)
         w = torch.zeros_like(outputs, requires_grad=True)
         pulled = pull_back(outputs, tuple(change), w, create_graph=True)
-        inner = added([(g * t).sum() for g, t in zip(pulled, change.values(), strict=True)])
+        inner = numbers([(g * t).sum() for g, t in zip(pulled, change.values(), strict=True)]).sum()
         (moved,) = torch.autograd.grad(inner, w) if inner.requires_grad else (torch.zeros_like(outputs),)
     return outputs.detach(), moved
 

@@ -46,12 +46,16 @@ def spread_like(part: Tensor, other: Tensor) -> Tensor:
     return _Spread.apply(part, _layout(other)) if is_sharded(other) else part  # pyright: ignore[reportReturnType]
 
 
-def added(numbers: Sequence[Tensor]) -> Tensor:
-    """The sum of some numbers, plain; DTensors of one placement are added first, and take one collective together."""
-    kinds: dict[Any, list[Tensor]] = {}
-    for number in numbers:
-        kinds.setdefault(number.placements if is_sharded(number) else None, []).append(number)  # pyright: ignore
-    return torch.stack([whole(torch.stack(alike).sum()) for alike in kinds.values()]).sum()
+def numbers(scalars: Sequence[Tensor]) -> Tensor:
+    """Some numbers side by side, (m,), plain; DTensors of one placement take one collective together."""
+    kinds: dict[Any, list[int]] = {}
+    for index, scalar in enumerate(scalars):
+        kinds.setdefault(scalar.placements if is_sharded(scalar) else None, []).append(index)  # pyright: ignore
+    parts = [whole(torch.stack([scalars[index] for index in kind])) for kind in kinds.values()]
+    if len(parts) == 1:
+        return parts[0]
+    order = [index for kind in kinds.values() for index in kind]
+    return torch.cat(parts)[[order.index(index) for index in range(len(order))]]
 
 
 def is_sharded(tensor: Tensor) -> bool:

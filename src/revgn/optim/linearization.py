@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from revgn.linear import Inputs, LinearMap, rows_of
 from revgn.linear.functional import call, jvp, plain_kernels, swapped
-from revgn.linear.sharded import added, whole
+from revgn.linear.sharded import numbers
 from revgn.losses import GaussNewtonLoss
 from revgn.losses.loss import relative
 from revgn.optim.certificate import Certificate, certify
@@ -194,8 +194,8 @@ class Linearization:
         change = candidate.change.by_parameter
         used = {rates[p] for p in change}
         if len(used) > 1:  # groups with rates of their own: what they move together takes a JVP
-            taken = {p: rates[p] * (moved + self._carried.get(p, 0.0)) for p, moved in change.items()}
-            return self.loss_of(self.outputs - self.moved_by(taken))
+            whole = {p: rates[p] * (moved + self._carried.get(p, 0.0)) for p, moved in change.items()}
+            return self.loss_of(self.outputs - self.moved_by(whole))
         (lr,) = used
         if candidate.moved is not None:
             return self.loss_of(self.outputs - lr * (candidate.moved + self._drift))
@@ -235,11 +235,12 @@ class Linearization:
             if moved.shape != p.shape:
                 raise RuntimeError(f"the change for {names[p]} has shape {tuple(moved.shape)}, not {tuple(p.shape)}")
         # A sum is one pass and is finite only if every entry is, short of overflow, which is no step either.
-        sums = {p: moved.sum() for p, moved in change.by_parameter.items()}
-        if math.isfinite(float(added(list(sums.values())))):
-            return
-        which = next((names[p] for p, total in sums.items() if not math.isfinite(float(whole(total)))), "all of them")
-        raise FloatingPointError(f"the step for {which} is not finite; add damping or lower the learning rate")
+        sums = numbers([moved.sum() for moved in change.by_parameter.values()]).tolist()
+        for p, total in zip(change.by_parameter, sums, strict=True):
+            if not math.isfinite(total):
+                raise FloatingPointError(
+                    f"the step for {names[p]} is not finite; add damping or lower the learning rate"
+                )
 
 
 @dataclass(eq=False)

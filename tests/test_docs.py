@@ -39,7 +39,7 @@ def public_names():
     import revgn
 
     found = {("revgn", name) for name in revgn.__all__ if not inspect.ismodule(getattr(revgn, name))}
-    for home in ("control", "diagnostics", "losses", "nn", "right_inverses", "solvers", "estimators"):
+    for home in ("control", "diagnostics", "losses", "nn", "parallel", "right_inverses", "solvers", "estimators"):
         if home == "estimators":
             pytest.importorskip("sklearn")
         module = importlib.import_module(f"revgn.{home}")

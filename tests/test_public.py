@@ -43,6 +43,12 @@ def test_import_alone_loads_nothing():
     assert "torch" not in modules_after("import revgn")
 
 
+def test_tensors_over_a_mesh_are_imported_by_who_has_a_mesh():
+    loaded = modules_after("import revgn; revgn.parallel, revgn.RevMLP, revgn.GaussNewton")
+    assert {"revgn.parallel", "revgn.optim.gauss_newton"} <= loaded
+    assert "torch.distributed.tensor" not in loaded
+
+
 def test_unknown_names_are_listed_and_the_nearest_offered():
     assert unknown_name("solver", "svdd", ["SVD", "QR"]) == "unknown solver 'svdd'; did you mean 'SVD'? known: QR, SVD"
     assert unknown_name("solver", "zzz", ["SVD", "QR"]) == "unknown solver 'zzz'; known: QR, SVD"

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revgn import control, dense, diagnostics, losses, nn, right_inverses, solvers
+    from revgn import control, dense, diagnostics, losses, nn, parallel, right_inverses, solvers
     from revgn.fitting.fit import fit
     from revgn.fitting.result import Fit
     from revgn.linear.jacobian import Jacobian
@@ -34,6 +34,7 @@ __all__ = [
     "fit",
     "losses",
     "nn",
+    "parallel",
     "right_inverses",
     "solvers",
 ]

@@ -15,7 +15,9 @@ import torch.distributed as dist
 
 # A process that has imported torch once forks all others: an import costs more than most of these tests.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torch.distributed", "revgn", "tables"])
+_context.set_forkserver_preload(
+    ["torch", "torch.distributed.tensor", "torch.distributed.checkpoint.state_dict", "revgn", "tables"]
+)
 
 
 def run(function: Callable[..., Any], world: int, *arguments: Any, seconds: float = 60) -> list[Any]:

@@ -88,8 +88,8 @@ class Features(LinearMap):
     def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
         if self.product is not None and len(self.product.basis) < self.rows:
             # Z (V V^T) Z^T: products of width k in place of h.
-            metric = self.product.basis @ self.product.basis.mT
-            gram = whole((self.product.rows @ metric) @ self.product.rows.mT).to(dtype)
+            metric = whole(self.product.basis @ self.product.basis.mT)
+            gram = ((self.product.rows @ metric) @ self.product.rows.mT).to(dtype)
         else:
             gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
             for index, here in enumerate(self.slices):
@@ -103,19 +103,20 @@ class Features(LinearMap):
         h = self.width
         gram = torch.zeros(self.columns, self.columns, dtype=torch.float64, device=self.device)
         for here in self.slices:
-            chunk = self.chunk(here)
+            # Whole, for every pair of columns meets: fewer features than rows is not what they are sharded for.
+            chunk = whole(self.chunk(here))
             add_lower_product(chunk.mT, gram[:h, :h])
             if self.bias:
-                gram[h, :h] += whole(chunk.sum(0, dtype=torch.float64))
+                gram[h, :h] += chunk.sum(0, dtype=torch.float64)
                 gram[h, h] += len(chunk)
         return gram
 
     def apply(self, x: Weights) -> Tensor:
         delta, bias = x
         if self.product is not None and len(self.product.basis) < self.rows:
-            inner = self.product.basis @ beside(delta, self.product.basis)
-            return whole(_affine(self.product.rows, inner, bias))
-        return joined([whole(_affine(self.chunk(here), beside(delta, self.like), bias)) for here in self.slices])
+            inner = whole(self.product.basis @ beside(delta, self.product.basis))
+            return _affine(self.product.rows, inner, bias)
+        return joined([_affine(self.chunk(here), beside(delta, self.like), bias) for here in self.slices])
 
     def adjoint(self, u: Tensor) -> Weights:
         """Phi^T u, (h, k), transposed in memory as a layer's weight is, and the sum of u, (k,), for the bias row."""
@@ -178,7 +179,9 @@ class Features(LinearMap):
 
 
 def _affine(features: Tensor, delta: Tensor, bias: Tensor | None) -> Tensor:
-    return features @ delta if bias is None else torch.addmm(beside(bias, features), features, delta)
+    if bias is None:
+        return whole(features @ delta)
+    return whole(torch.addmm(beside(bias, features), features, delta))
 
 
 def add_lower_product(matrix: Tensor, out: Tensor, tile: int = TILE) -> None:

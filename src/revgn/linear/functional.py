@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from revgn.linear.sharded import is_sharded, numbers
 from revgn.linear.shards import Shard
 
 Inputs = Any
@@ -169,6 +170,8 @@ def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tenso
     if any(isinstance(module, nn.Embedding) and module.padding_idx is not None for module in model.modules()):
         return _double_backward(model, inputs, change)
     parameters = [p for p in model.parameters() if p.requires_grad or p in change]
+    if any(is_sharded(p) for p in parameters):  # DTensors know no forward mode (torch 2.13)
+        return _double_backward(model, inputs, change)
     try:
         with torch.enable_grad(), plain_kernels(model), forward_ad.dual_level():
             duals = {
@@ -195,7 +198,7 @@ def _double_backward(model: nn.Module, inputs: Inputs, change: Change) -> tuple[
         outputs = call(model, inputs)
         w = torch.zeros_like(outputs, requires_grad=True)
         pulled = pull_back(outputs, tuple(change), w, create_graph=True)
-        inner = torch.stack([(g * t).sum() for g, t in zip(pulled, change.values(), strict=True)]).sum()
+        inner = numbers([(g * t).sum() for g, t in zip(pulled, change.values(), strict=True)]).sum()
         (moved,) = torch.autograd.grad(inner, w) if inner.requires_grad else (torch.zeros_like(outputs),)
     return outputs.detach(), moved
 

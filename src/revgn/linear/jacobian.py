@@ -13,6 +13,7 @@ from revgn.linear.jacobian_blocks import ALL_ROWS, Block, GradientBlock, add_pai
 from revgn.linear.plan import PROBED, make_plan
 from revgn.linear.recording import Call, blocks, record
 from revgn.linear.refusals import refuse_difference
+from revgn.linear.sharded import is_sharded
 
 
 class Jacobian:
@@ -200,6 +201,11 @@ def check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> No
         if p not in names:
             raise ValueError(
                 f"a parameter of shape {tuple(p.shape)} is not the model's; take parameters from model.parameters()"
+            )
+        if is_sharded(p):
+            raise ValueError(
+                f"{names[p]} is a DTensor, distributed over a mesh, and a Jacobian needs it whole; take that of the "
+                "plain model: load a checkpoint into it"
             )
         if p.dtype not in (torch.float32, torch.float64):
             advice = "keep real and imaginary parts apart" if p.dtype.is_complex else "model.float() converts it"

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from revgn.linear.features import Features, Weights
 from revgn.linear.map import LinearMap
+from revgn.linear.sharded import beside
 from revgn.linear.spread import SpreadFeatures
 
 
@@ -27,7 +28,7 @@ class Narrowed:
     def widen(self, x: Weights) -> Weights:
         """The vector diag(Q^T, 1) x of the wide map, for x of the narrow one; as a layer's weight is in memory."""
         dual = torch.linalg.solve_triangular(self._root.mT, x[0], upper=True)  # C^-T Delta, (k, m)
-        return (dual.mT @ self._basis).mT, x[1]
+        return (beside(dual.mT, self._basis) @ self._basis).mT, x[1]
 
 
 def narrowed(map: LinearMap, *, any_rows: bool = False) -> Narrowed | None:

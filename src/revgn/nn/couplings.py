@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from revgn import linear
 from revgn.linear.features import joined
+from revgn.linear.sharded import whole
 from revgn.nn.random_features import Features, RandomFeatures
 
 
@@ -63,14 +64,14 @@ class Coupling(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The shift of the other half, (n, d/2)."""
-        return self.features.join(self.linear(self._features(inputs)))
+        return self.features.join(whole(self.linear(self._features(inputs))))
 
     def linearize(self, inputs: Tensor, chunk_rows: int | None = None) -> Point:
         """The point z at which `shift` and `jvp` work; chunk_rows bounds the rows whose features are held at once."""
         if chunk_rows is None:
             features, push_forward = self.features.linearize(inputs)
-            whole = linear.Features.of(features, bias=self.bias, product=self.features.product(inputs))
-            return Point(whole, lambda _, tangent: push_forward(tangent))
+            map = linear.Features.of(features, bias=self.bias, product=self.features.product(inputs))
+            return Point(map, lambda _, tangent: push_forward(tangent))
 
         def chunk(rows: slice) -> Tensor:
             return self._features(inputs[self._of_batch(rows)])
@@ -81,12 +82,12 @@ class Coupling(nn.Module):
 
     def shift(self, at: Point) -> Tensor:
         """[Phi(z), 1] W, (n, d/2), as `forward` gives it."""
-        return joined([self.features.join(self.linear(at.map.chunk(rows))) for rows in at.map.slices])
+        return joined([self.features.join(whole(self.linear(at.map.chunk(rows)))) for rows in at.map.slices])
 
     def jvp(self, at: Point, tangent: Tensor) -> Tensor:
         """J[t] W, (n, d/2): the derivative of the shift along a tangent of z, (n, d/2)."""
         chunks = [self._of_batch(rows) for rows in at.map.slices]
-        moved = [nn.functional.linear(at.jvp(rows, tangent[rows]), self.linear.weight) for rows in chunks]
+        moved = [whole(nn.functional.linear(at.jvp(rows, tangent[rows]), self.linear.weight)) for rows in chunks]
         return joined([self.features.join(part) for part in moved])
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from revgn.linear.sharded import is_sharded
 from revgn.nn.blocks import ReversibleLayer
 
 
@@ -119,6 +120,11 @@ class ReversibleNetwork(nn.Module):
         return [block for block in self.blocks if isinstance(block, ReversibleLayer)]
 
     def _check(self, name: str, given: Tensor, width: int) -> None:
+        if is_sharded(given):
+            raise TypeError(
+                f"{name} is a DTensor; each process needs all rows as a plain tensor, whatever the network's features "
+                f"are distributed over: {name}.full_tensor()"
+            )
         if given.ndim != 2 or given.shape[1] != width:
             raise ValueError(
                 f"{name} of shape {tuple(given.shape)}; expected (n, {width}): "

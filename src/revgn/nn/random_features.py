@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from revgn.linear.features import Product, remember_product
+from revgn.linear.sharded import beside, entrywise, part, spread_like
 from revgn.nn.activations import ACTIVATIONS, Jvp, find_activation, forward_mode, linearize_activation, on_a_copy
 
 
@@ -110,11 +111,11 @@ class RandomFeatures(Features):
         self.register_buffer("projection", projection)
 
     def _project(self, inputs: Tensor) -> Tensor:
-        return inputs if self.projection is None else inputs @ self.projection
+        return inputs if self.projection is None else beside(inputs, self.projection) @ self.projection
 
     def forward(self, inputs: Tensor) -> Tensor:
         # Without a projection the preactivation is the caller's own tensor, which no activation may overwrite.
-        features = self.activation(inputs.clone() if self.projection is None else self._project(inputs))
+        features = entrywise(self.activation, inputs.clone() if self.projection is None else self._project(inputs))
         product = self.product(inputs.detach())
         return features if product is None else remember_product(features, product)
 
@@ -123,8 +124,13 @@ class RandomFeatures(Features):
 
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Jvp]:
         owned = self.projection is not None  # else the preactivation is the caller's
-        features, derivative = linearize_activation(self.activation, self._project(inputs), owned=owned)
-        return features, lambda tangent: derivative(self._project(tangent))
+        projected = self._project(inputs)
+        features, derivative = linearize_activation(self.activation, part(projected), owned=owned)
+
+        def push_forward(tangent: Tensor) -> Tensor:
+            return entrywise(derivative, self._project(tangent))
+
+        return spread_like(features, projected), push_forward
 
     def product(self, inputs: Tensor) -> Product | None:
         return Product(inputs, self.projection) if self._linear and self.projection is not None else None

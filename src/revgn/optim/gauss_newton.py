@@ -17,7 +17,7 @@ from revgn.optim.batches import require_batch
 from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
-from revgn.optim.parameters import require_parameters
+from revgn.optim.parameters import require_parameters, require_shards_fit
 from revgn.optim.sgd_step import NO_SCALER, apply_change
 from revgn.optim.sharing import processes_of, require_same_parameters, share
 from revgn.optim.solver_memory import restore_memory
@@ -134,6 +134,7 @@ class GaussNewton(torch.optim.SGD):
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
         require_parameters(self._named_parameters())
+        require_shards_fit(self._named_parameters().values(), self.right_inverse, self.processes)
         self.right_inverse.check(model, [p for p in self._named_parameters().values() if p.requires_grad])
 
     def backward(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> Report:

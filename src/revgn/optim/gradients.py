@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from revgn.linear import Inputs, rows_of
 from revgn.linear.functional import call, full_precision, plain_kernels, pull_back
+from revgn.linear.sharded import numbers
 from revgn.losses import GaussNewtonLoss
 
 
@@ -33,6 +34,6 @@ def gradients(
         # The mean is over the rows of all processes: each pulls back its part of the gradient by the outputs.
         (gradient,) = torch.autograd.grad(loss.mean(leaf, targets, sample_weight), leaf)
         found = [rows.total(g) for g in pull_back(outputs, parameters, rows.here(gradient))]
-    if not bool(torch.isfinite(torch.stack([g.sum() for g in found])).all()):
+    if not bool(torch.isfinite(numbers([g.sum() for g in found])).all()):
         raise FloatingPointError("a gradient holds NaN or infinity; check the inputs and lower the learning rates")
     return dict(zip(parameters, found, strict=True))

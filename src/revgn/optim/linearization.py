@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from revgn.linear import Inputs, LinearMap, rows_of
 from revgn.linear.functional import call, jvp, plain_kernels, swapped
+from revgn.linear.sharded import numbers
 from revgn.losses import GaussNewtonLoss
 from revgn.losses.loss import relative
 from revgn.optim.certificate import Certificate, certify
@@ -234,7 +235,7 @@ class Linearization:
             if moved.shape != p.shape:
                 raise RuntimeError(f"the change for {names[p]} has shape {tuple(moved.shape)}, not {tuple(p.shape)}")
         # A sum is one pass and is finite only if every entry is, short of overflow, which is no step either.
-        sums = torch.stack([moved.sum() for moved in change.by_parameter.values()]).tolist()
+        sums = numbers([moved.sum() for moved in change.by_parameter.values()]).tolist()
         for p, total in zip(change.by_parameter, sums, strict=True):
             if not math.isfinite(total):
                 raise FloatingPointError(

@@ -1,9 +1,12 @@
 """What parameters must be for a step to exist."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
+from revgn.linear import Processes
+from revgn.linear.sharded import is_sharded
+from revgn.right_inverses import RightInverse
 from revgn.solvers.solver import EXACT
 
 
@@ -21,3 +24,25 @@ def require_parameters(named: Mapping[str, nn.Parameter]) -> None:
                 f"{name} was made in torch.inference_mode, where autograd has no part; expected an ordinary parameter: "
                 "make or load the model outside of inference mode"
             )
+
+
+def require_shards_fit(parameters: Iterable[Tensor], right_inverse: RightInverse, processes: Processes | None) -> None:
+    """Refuse parameters that are distributed over a mesh where they are needed whole.
+
+    Raises:
+        ValueError: some are, and the right inverse does not take them, or rows lie in several processes too.
+    """
+    if not any(is_sharded(p) for p in parameters):
+        return
+    if not right_inverse.takes_shards:
+        raise ValueError(
+            f"parameters are DTensors, distributed over a mesh, and {type(right_inverse).__name__} needs them whole; "
+            "use right_inverse='reversible' with a network of revgn.parallel.parallelize, or the plain model with its "
+            "rows over processes: GaussNewton(model, loss, group=...)"
+        )
+    if processes is not None:
+        raise ValueError(
+            "parameters are DTensors, distributed over a mesh, and rows are to lie in several processes as well "
+            "(group=, or DistributedDataParallel); expected one of the two: leave the group out and give each process "
+            "of the mesh all rows, or do not parallelize the model"
+        )

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from revgn.linear.sharded import whole
+
 NO_SCALER = (
     "torch.amp.GradScaler steps an optimizer whose .grad holds the change of the parameters, not the gradient of a "
     "scaled loss: dividing it would shorten the step by the scale; call optimizer.step() in place of "
@@ -43,8 +45,19 @@ def apply_change(optimizer: torch.optim.SGD, closure: Any, seen: set[str]) -> An
     if closure is not None:
         with torch.enable_grad():
             returned = closure()
-    filled = any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
-    if filled and "change" not in seen:
+    if "change" not in seen and not _moves_nothing(optimizer):
         raise RuntimeError(NO_CHANGE)
     sgd_step(optimizer)
     return returned
+
+
+def _moves_nothing(optimizer: torch.optim.SGD) -> bool:
+    """Whether there are no gradients, or zeros at a learning rate of zero.
+
+    By the latter torch.distributed.checkpoint makes the state into which it loads.
+    """
+    found = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if not found:
+        return True
+    still = not any(float(group["lr"]) for group in optimizer.param_groups)
+    return still and not any(float(whole(grad.abs().sum())) for grad in found)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from revgn.linear import Inputs, of_all_rows, rows_of
 from revgn.linear.functional import count_rows
 from revgn.linear.layers import own
+from revgn.linear.sharded import is_sharded, placed
 from revgn.nn import Coupling, ReversibleBlock, ReversibleNetwork
 from revgn.nn.blocks import halves
 from revgn.right_inverses.block_weights import BlockWeights, find_block_weights, trainable_blocks, uniform
@@ -54,6 +55,8 @@ class Reversible(RightInverse):
     Source: Buffelli et al., NeurIPS 2024, arXiv 2411.07979, section 4.
     """
 
+    takes_shards: ClassVar[bool] = True
+
     block_weights: str | Sequence[float] = "exact"
     keep_features: bool = True
     chunk_rows: int | None = None
@@ -79,6 +82,7 @@ class Reversible(RightInverse):
                 f"model is a {type(model).__name__}, not a revgn.nn.ReversibleNetwork such as revgn.RevMLP; for any "
                 "other module use right_inverse='moore-penrose' or 'adjoint'"
             )
+        _refuse_other_shards(model)
         weights = find_block_weights(self.block_weights, len(model.blocks))
         return model, weights, trainable_blocks(model, parameters)
 
@@ -217,16 +221,31 @@ def _block_step(block: ReversibleBlock, f: Solution, g: Solution, rows: int) -> 
     """The block's step at so many rows, without the features it was solved from, whose memory it would hold."""
     changes: dict[nn.Parameter, Tensor] = {}
     for coupling, solution in ((block.f, f), (block.g, g)):
-        changes[_weight(coupling)] = solution.delta.mT
+        changes[_weight(coupling)] = placed(solution.delta.mT, _weight(coupling))
         bias = own(coupling.linear, "bias")
         if bias is not None and solution.bias is not None:
-            changes[bias] = solution.bias
+            changes[bias] = placed(solution.bias, bias)
     # What the solver left of a row, and what rounding makes of a large target, is what the way up may blow up.
     eps = torch.finfo(f.target.dtype).eps
     astray = [s.left.square().sum(1) + (eps * s.target).square().sum(1) for s in (f, g)]
     suspicion = torch.stack([positions.view(rows, -1).sum(1) for positions in astray]).sum(0)
     surjective = f.surjective and g.surjective
     return BlockStep(changes, (f.measured_rank, g.measured_rank), (f.defect, g.defect), surjective, suspicion)
+
+
+def _refuse_other_shards(network: ReversibleNetwork) -> None:
+    """Raise ValueError for weights that are distributed in another way than over their features."""
+    for index, block in enumerate(network.layers):
+        for coupling in block.couplings:
+            weight: Any = own(coupling.linear, "weight")
+            if weight is None or not is_sharded(weight):
+                continue
+            if len(weight.placements) != 1 or not weight.placements[0].is_shard(1):
+                raise ValueError(
+                    f"a weight of blocks.{index} is a DTensor with placements {weight.placements}; expected those of "
+                    "revgn.parallel.parallelize(model, mesh), which shards features and weights alike: use that in "
+                    "place of fully_shard or parallelize_module"
+                )
 
 
 def _weight(coupling: Coupling) -> nn.Parameter:

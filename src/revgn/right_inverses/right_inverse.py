@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,12 @@ class RightInverse(abc.ABC):
 
     A subclass implements `linearize`; `check` where it does not exist for every model, and `default_solver` where
     `Cholesky()` is not what it needs.
+
+    Attributes:
+        takes_shards: whether parameters may be DTensors, as `revgn.parallel.parallelize` makes them.
     """
+
+    takes_shards: ClassVar[bool] = False
 
     def check(self, model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:  # noqa: B027  # most exist for all
         """Refuse a model for which this right inverse does not exist, before anything is run.

@@ -33,13 +33,13 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         model = GaussNewtonClassifier().fit(X, y)
         probabilities = model.predict_proba(X_new)
 
-    Each network is fitted to the cross-entropy by damped Gauss-Newton steps in row space, on chunks of the rows: a
+    Each network is fitted to the cross-entropy by damped Gauss-Newton steps in row space, on chunks of the rows: two
     hundred steps that solve their chunk's linear equations are all it takes. Each network leaves out an eighth of the
     rows or less, which then choose the damping and, by one temperature, how sure all of them are. Inputs are scaled
     inside; numbers only, so encode categories first; NaN and sparse inputs are refused.
 
     When to use it: some hundred to some thousand rows of numbers or small images. Beyond
-    `n_estimators * max_iter * chunk_rows` rows (80,000) it refuses, for some would never be used: take
+    `n_estimators * max_iter * chunk_rows` rows (160,000) it refuses, for some would never be used: take
     `sklearn.ensemble.HistGradientBoostingClassifier`. So it does beyond 400 classes.
 
     No `partial_fit`: the steps grow shorter towards an end that has to be known.
@@ -52,7 +52,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         hidden_layer_sizes: widths of the hidden layers, (64, 64) by default; tanh follows each.
         damping: lambda relative to the mean diagonal of a chunk's kernel; "held-out", the default, takes that of 0.1, 1
             and 10 by which the first two networks do best on rows that they have not seen, and 1 for less than 16 rows.
-        max_iter: steps of each network, 100 by default.
+        max_iter: steps of each network, 200 by default.
         chunk_rows: the most rows of a step, 100 by default; fewer where rows times classes would exceed 2000.
         class_weight: None, "balanced", or how often each row of a class counts, by class.
         n_jobs: networks that are fitted at the same time, by joblib, each on one thread.
@@ -77,7 +77,7 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         n_estimators: int = 8,
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
         damping: float | str = "held-out",
-        max_iter: int = 100,
+        max_iter: int = 200,
         chunk_rows: int = 100,
         class_weight: Any = None,
         n_jobs: int | None = None,

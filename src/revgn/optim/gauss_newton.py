@@ -197,14 +197,18 @@ class GaussNewton(torch.optim.SGD):
                 linearization = self._linearize(inputs, targets, sample_weight)
             trial = OptimizerTrial(linearization, self, clock, last=not self.control.damps)
             memory = self.param_groups[0].setdefault("control", {})
+            remembered = dict(memory)
             try:
                 accepted = self.control.decide(trial, memory)
+                trial.settle(accepted)
+                candidate = trial.candidate
             except BaseException:
                 trial.settle(None)
+                memory.clear()
+                memory.update(remembered)
                 raise
-            trial.settle(accepted)
-            self._warn_once(trial.candidate.change)
-        return make_report(linearization, trial.candidate, self.solver).judged(trial, accepted, memory)
+            self._warn_once(candidate.change)
+        return make_report(linearization, candidate, self.solver).judged(trial, accepted, memory)
 
     def direction(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> dict[str, Tensor]:
         """The change by parameter name, as `backward` would write it, without touching `.grad`."""

@@ -14,6 +14,8 @@ from revgn.optim.clock import Clock
 from revgn.optim.linearization import Candidate, Linearization
 from revgn.optim.sgd_step import sgd_step
 
+NO_STEP = "no step is finite, however much damped; check the inputs for infinity, and their scale"
+
 
 class OptimizerTrial:
     """Tries steps of one linearisation, each from the same parameters, buffers and optimizer state.
@@ -98,13 +100,18 @@ class OptimizerTrial:
             FloatingPointError: there is none.
         """
         if not self._tried:
-            raise FloatingPointError("no step is finite, however much damped; check the inputs' scale")
+            raise FloatingPointError(NO_STEP)
         return self._tried
 
     @property
     def candidate(self) -> Candidate:
-        """The change of the attempt that was made last."""
-        assert self._candidate is not None
+        """The change of the attempt that was made last.
+
+        Raises:
+            FloatingPointError: none was finite.
+        """
+        if self._candidate is None:
+            raise FloatingPointError(NO_STEP)
         return self._candidate
 
     def _made(self, damping: float | None, *, shrink: bool) -> Candidate:

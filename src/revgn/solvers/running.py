@@ -56,6 +56,9 @@ class RunningCurvature(Solver):
 
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
         state = {} if state is None else state
+        if state and (state["mean"].dtype, state["mean"].device) != (map.dtype, map.device):  # the model was moved
+            state["mean"] = state["mean"].to(map.device, map.dtype)
+            state.pop("inverse", None)
         step = int(state["step"]) + 1 if state else 0
         renewed = int(state["renewed"]) if state else 0
         if not state or step - renewed >= min(self.every, max(1, renewed)):

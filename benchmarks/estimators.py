@@ -8,8 +8,8 @@ splits of the same tables with other seeds.
 
 `error` is the root mean square error in standard deviations of the target, or the share of rows whose class is wrong,
 on average over the folds; `se` its standard error over the folds; `covered` the share of held-out targets within 1.645
-of our standard deviations; `log loss` that of the probabilities; `fit` the seconds of one fit. Rows are kept from run
-to run, table by table.
+of our standard deviations; `log loss` that of the probabilities; `fit` the seconds of one fit, the median. Rows are
+kept from run to run, table by table.
 """
 
 import argparse
@@ -173,7 +173,7 @@ def together(name: str, method: str, folds: Sequence[Row]) -> Row:
     row["se"] = statistics.stdev(errors) / math.sqrt(len(folds)) if len(folds) > 1 else None
     for key in ("covered", "log_loss"):
         row[key] = statistics.mean(fold[key] for fold in folds) if key in folds[0] else None
-    return row | {"fit": statistics.mean(fold["fit"] for fold in folds), "by_fold": list(folds)}
+    return row | {"fit": statistics.median(fold["fit"] for fold in folds), "by_fold": list(folds)}
 
 
 def measure(arguments: argparse.Namespace) -> Result:

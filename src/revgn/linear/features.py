@@ -163,6 +163,15 @@ class Features(LinearMap):
         # Delta is transposed in memory, as a layer's weight is, and stays so.
         return (beside(right.mT, x[0]) @ x[0].mT).mT, (None if x[1] is None else x[1] @ right)
 
+    def transformed(self, matrix: Tensor, x: Weights) -> Weights:
+        # In Delta's own place in memory and without a stack, which would be copies of it.
+        delta, bias = whole(x[0]).mT, x[1]
+        if bias is None:
+            return (delta @ matrix).mT, None
+        h = self.width
+        moved = (delta @ matrix[:h, :h]).addr_(bias, matrix[h, :h])
+        return moved.mT, torch.addmv(matrix[h, h] * bias, delta, matrix[h, :h])
+
     def dense(self) -> Tensor:
         """A itself: a copy, unless it lies in memory without a bias.
 

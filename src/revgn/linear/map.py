@@ -88,6 +88,10 @@ class LinearMap(abc.ABC):
         """The vector x R, for R (k, m): other combinations of its columns."""
         return self.split(self.stack(x) @ right)
 
+    def transformed(self, matrix: Tensor, x: Vector) -> Vector:
+        """The vector M x, for a symmetric M of the domain, (columns, columns)."""
+        return self.split(matrix @ self.stack(x))
+
     def spot(self, x: Vector) -> tuple[Tensor, Tensor] | None:
         """Some rows of A x: their indices (m,) and values (m, k); None where all rows cost little enough."""
         return None
@@ -124,3 +128,6 @@ class SameDomain(LinearMap):
 
     def times(self, x: Vector, right: Tensor) -> Vector:
         return self.map.times(x, right)
+
+    def transformed(self, matrix: Tensor, x: Vector) -> Vector:
+        return self.map.transformed(matrix, x)

@@ -103,8 +103,8 @@ class RunningFactor(Factor):
         return min(map.columns, float(self.state["rows"]))
 
     def invert(self, target: Tensor, damping: float) -> Solution:
-        pulled = self.map.stack(self.map.adjoint(target / self.map.rows))
-        return Solution(self.map.split(self._inverse(damping) @ pulled), None, self.map, target)
+        pulled = self.map.adjoint(target / self.map.rows)
+        return Solution(self.map.transformed(self._inverse(damping), pulled), None, self.map, target)
 
     def _inverse(self, damping: float) -> Tensor:
         """(M + lambda I)^-1, factored in float64 and kept in the map's dtype: a product is quicker than two solves."""

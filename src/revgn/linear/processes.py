@@ -55,10 +55,6 @@ class Processes:
         self.traffic["all_gather"] += (self.count - 1) * padded.nbytes
         return [whole[:count] for whole, count in zip(parts, counts, strict=True)]
 
-    def numbers(self, own: int) -> list[int]:
-        """A number of each process, in order."""
-        return torch.cat(self.gather(torch.tensor([own], device=self._device()), [1] * self.count)).tolist()
-
     def objects(self, own: _Kind) -> list[_Kind]:
         """What each process has to say, in order; pickled on the way."""
         found: list[Any] = [None] * self.count

@@ -17,7 +17,7 @@ from revgn.optim.batches import require_batch
 from revgn.optim.clock import Clock
 from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
-from revgn.optim.parameters import require_parameters, require_shards_fit
+from revgn.optim.parameters import require_parameters, require_shards_fit, trainable_of
 from revgn.optim.sgd_step import NO_SCALER, apply_change
 from revgn.optim.sharing import processes_of, require_same_parameters, share
 from revgn.optim.solver_memory import restore_memory
@@ -114,8 +114,7 @@ class GaussNewton(torch.optim.SGD):
         self.processes = processes_of(found if group is None else group)
         self.loss = from_torch(loss)
         given = {"block_weights": block_weights, "keep_features": keep_features, "chunk_rows": chunk_rows}
-        defaults = vars(Reversible())
-        options = {name: value for name, value in given.items() if value != defaults[name]}
+        options = {name: value for name, value in given.items() if value != getattr(Reversible(), name)}
         self.right_inverse = find_right_inverse(right_inverse, model, **options)
         self.control = Fixed() if control is None else control
         self.geodesic: bool | None = False
@@ -279,20 +278,8 @@ class GaussNewton(torch.optim.SGD):
         Raises:
             ValueError: those of this optimizer are not the model's; none is trainable.
         """
-        named = self._named_parameters()
         held = {p for group in self.param_groups for p in group["params"]}
-        foreign = held - set(named.values())
-        if foreign:
-            raise ValueError(
-                f"{len(foreign)} of the {len(held)} parameters of this optimizer are not the model's: they belong to "
-                "another module (a copy?), or load_state_dict(assign=True) has replaced them; make the optimizer anew"
-            )
-        trainable = {name: p for name, p in named.items() if p.requires_grad}
-        if not trainable:
-            raise ValueError(
-                "no parameter of this optimizer is trainable; call requires_grad_(True) on some, or pass others"
-            )
-        return trainable
+        return trainable_of(held, self._named_parameters())
 
     def _named_parameters(self) -> Mapping[str, nn.Parameter]:
         """The parameters of this optimizer, by their names in the model."""

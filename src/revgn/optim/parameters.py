@@ -1,6 +1,6 @@
 """What parameters must be for a step to exist."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -24,6 +24,26 @@ def require_parameters(named: Mapping[str, nn.Parameter]) -> None:
                 f"{name} was made in torch.inference_mode, where autograd has no part; expected an ordinary parameter: "
                 "make or load the model outside of inference mode"
             )
+
+
+def trainable_of(held: Collection[Tensor], named: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Those of a model's parameters that may change, by name, of all that an optimizer holds.
+
+    Raises:
+        ValueError: the optimizer holds others; none is trainable.
+    """
+    foreign = set(held) - set(named.values())
+    if foreign:
+        raise ValueError(
+            f"{len(foreign)} of the {len(held)} parameters of this optimizer are not the model's: they belong to "
+            "another module (a copy?), or load_state_dict(assign=True) has replaced them; make the optimizer anew"
+        )
+    trainable = {name: p for name, p in named.items() if p.requires_grad}
+    if not trainable:
+        raise ValueError(
+            "no parameter of this optimizer is trainable; call requires_grad_(True) on some, or pass others"
+        )
+    return trainable
 
 
 def require_shards_fit(parameters: Iterable[Tensor], right_inverse: RightInverse, processes: Processes | None) -> None:

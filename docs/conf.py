@@ -60,7 +60,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(torch|numpy|sklearn|scipy|collections|typing|abc|dataclasses)\b.*"),
     ("py:.*", r"(Tensor|nn|Array|NDArray|Any|ArrayLike|RegressorMixin|ClassifierMixin)\b.*"),
     ("py:class", r"(?!revgn\.).*"),  # annotations that are no class of ours
-    ("py:class", r"revgn\.(linear|optim|fitting|estimators|control|losses|nn|right_inverses|solvers)\..*"),
+    ("py:class", r"revgn\.(linear|optim|fitting|estimators|control|losses|nn|parallel|right_inverses|solvers)\..*"),
     ("py:class", r"revgn\.diagnostics\..*"),
 ]
 

@@ -145,26 +145,20 @@ class GaussNewtonClassifier(ClassifierMixin, Ensemble):
         self, tasks: Sequence[dict[str, Any]], rows: HeldOut, chunk_rows: int
     ) -> tuple[float, list[Classifying]]:
         """The damping, and the networks that are fitted with it."""
-        dampings: Sequence[float] = (self.damping,) if not isinstance(self.damping, str) else DAMPINGS
-        if len(dampings) > 1 and not rows.some:
-            dampings = (UNDECIDED,)
-        pilots = tasks[:PILOTS] if len(dampings) > 1 else []
-        tried = self._run(
-            fit_chunks,
-            [{**task, "damping": float(damping)} for damping in dampings for task in pilots],
-            steps=self.max_iter,
-            chunk_rows=chunk_rows,
-        )
-        by_damping = [tried[first * len(pilots) : (first + 1) * len(pilots)] for first in range(len(dampings))]
-        losses = [rows.temperature([one.network for one in each])[1] if pilots else 0.0 for each in by_damping]
-        best = int(np.argmin(losses))
-        others = self._run(
-            fit_chunks,
-            [{**task, "damping": float(dampings[best])} for task in tasks[len(pilots) :]],
-            steps=self.max_iter,
-            chunk_rows=chunk_rows,
-        )
-        return float(dampings[best]), [*by_damping[best], *others]
+
+        def run(tasks: Sequence[dict[str, Any]], *dampings: float) -> list[Classifying]:
+            """All tasks with the first damping, then with the next: side by side, as far as there are processes."""
+            damped = [{**task, "damping": damping} for damping in dampings for task in tasks]
+            return self._run(fit_chunks, damped, steps=self.max_iter, chunk_rows=chunk_rows)
+
+        if not isinstance(self.damping, str) or not rows.some:
+            damping = UNDECIDED if isinstance(self.damping, str) else float(self.damping)
+            return damping, run(tasks, damping)
+        pilots, others = tasks[:PILOTS], tasks[PILOTS:]
+        tried = run(pilots, *DAMPINGS)
+        by_damping = {d: tried[i * len(pilots) : (i + 1) * len(pilots)] for i, d in enumerate(DAMPINGS)}
+        best = min(DAMPINGS, key=lambda d: rows.temperature([each.network for each in by_damping[d]])[1])
+        return best, [*by_damping[best], *run(others, best)]
 
     @property
     def most_rows(self) -> int:

@@ -42,13 +42,6 @@ def count_rows(inputs: Inputs, least: int = 1) -> int:
     return rows
 
 
-def take(inputs: Inputs, rows: "Tensor | slice") -> Inputs:
-    """Some rows of a batch."""
-    if isinstance(inputs, Shard):
-        return inputs.take(rows)
-    return tree_map(lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf, inputs)
-
-
 @dataclass(frozen=True)
 class Whole:
     """A batch that is passed on as it is and never taken apart: rows of the outputs may depend on all of it.

@@ -14,6 +14,7 @@ from revgn.linear.plan import PROBED, make_plan
 from revgn.linear.recording import Call, blocks, record
 from revgn.linear.refusals import refuse_difference
 from revgn.linear.sharded import is_sharded
+from revgn.linear.shards import take
 
 
 class Jacobian:
@@ -123,7 +124,7 @@ class Jacobian:
         """
         with full_precision(self.device):
             if "blocks" not in vars(self):
-                return functional.jvp(self.model, functional.take(self.inputs, rows), change)[1]
+                return functional.jvp(self.model, take(self.inputs, rows), change)[1]
             moved = [block.apply(change, rows) for block in self.blocks if any(p in change for p in block.parameters)]
             return torch.stack(moved).sum(0) if moved else torch.zeros_like(self.outputs[rows])
 
@@ -184,12 +185,12 @@ class Jacobian:
             # Spread over the batch: sums along it leave the first rows, or the last, as they are.
             some = torch.linspace(0, self.rows - 1, min(PROBED, self.rows - 1), device=outputs.device).long()
             with plain_kernels(self.model):
-                rows = functional.take(self.inputs, some)
+                rows = take(self.inputs, some)
                 refuse_difference(self.model, rows, outputs[some], functional.call(self.model, rows))
         return outputs
 
     def _gradients(self, rows: "slice | Tensor", parameters: Sequence[nn.Parameter]) -> Tensor:
-        return self._plan.gradients(self.model, functional.take(self.inputs, rows), parameters)
+        return self._plan.gradients(self.model, take(self.inputs, rows), parameters)
 
 
 def check_parameters(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:

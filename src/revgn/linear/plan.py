@@ -12,9 +12,10 @@ from torch.func import jacrev, vmap
 from torch.utils._pytree import tree_map
 
 from revgn.linear import functional
-from revgn.linear.functional import Inputs, by_parameter, plain_kernels, pull_back, take
+from revgn.linear.functional import Inputs, by_parameter, plain_kernels, pull_back
 from revgn.linear.recording import blocks, record
 from revgn.linear.refusals import REMEDY, close, refuse_batch_statistics, unchanged_buffers
+from revgn.linear.shards import take
 
 # Rows on which the ways to have the Jacobian are checked against autograd.
 PROBED = 8

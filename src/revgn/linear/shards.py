@@ -95,7 +95,7 @@ class Shard(Rows):
 
     def take(self, rows: "Tensor | slice") -> "Shard":
         """Some rows of the batch, wherever they lie."""
-        return Shard(_rows(self.local, self.places_here(rows)), self.owner[rows], self.processes)
+        return Shard(take(self.local, self.places_here(rows)), self.owner[rows], self.processes)
 
     def places_here(self, rows: "Tensor | slice") -> Tensor:
         """Of some rows of the batch those that lie here, by their places in `local`; without any that of one row."""
@@ -123,12 +123,15 @@ def rows_of(inputs: Any) -> Rows:
     return inputs if isinstance(inputs, Rows) else Rows(inputs)
 
 
+def take(inputs: Any, rows: "Tensor | slice") -> Any:
+    """Some rows of a batch."""
+    if isinstance(inputs, Shard):
+        return inputs.take(rows)
+    return tree_map(lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf, inputs)
+
+
 def joined_rows(first: Any, second: Any) -> Any:
     """The rows of two batches of the same form, one after the other."""
     if isinstance(first, Shard):
         return first.followed_by(second)
     return tree_map(lambda a, b: torch.cat((a, b)) if isinstance(a, Tensor) else a, first, second)
-
-
-def _rows(inputs: Any, rows: Any) -> Any:
-    return tree_map(lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf, inputs)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from revgn.linear.functional import Change, Inputs, jvp, take
+from revgn.linear.functional import Change, Inputs, jvp
 from revgn.linear.refusals import jittered, refuse_difference
-from revgn.linear.shards import joined_rows
+from revgn.linear.shards import joined_rows, take
 from revgn.right_inverses.right_inverse import relative_defect
 
 # Rows on which larger batches are certified: with those that are looked at twice 32. Of 1024 rows that is a thirtieth

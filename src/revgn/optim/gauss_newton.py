@@ -68,7 +68,6 @@ class GaussNewton(torch.optim.SGD):
         spring: whether what momentum moves already is not asked of the step again: d <- mu d + J^+ (r - mu J d) for
             momentum mu, in place of d <- mu d + J^+ r. The step is then as exact as without momentum, which keeps what
             earlier mini-batches have asked for where this one says nothing. Costs a JVP.
-
         group: of processes that take the same steps, each with the rows that its `inputs` hold, any number of them;
             None: that of a `DistributedDataParallel`, or this process alone. The step is then that of all rows
             together, and `Report.outputs` those of all rows, in the order of the processes.

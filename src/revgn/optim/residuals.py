@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from revgn.linear import Inputs, Whole
-from revgn.linear.functional import call, count_rows, plain_kernels, take
+from revgn.linear.functional import call, count_rows, plain_kernels
 from revgn.linear.plan import PROBED
 from revgn.linear.refusals import REMEDY, close
+from revgn.linear.shards import take
 
 Residuals = Callable[[Any, Any], Tensor]
 """residuals(model, batch) -> (n, k) or (n,)."""

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from revgn.linear import Inputs, Processes, Shard
-from revgn.linear.functional import count_rows, take
+from revgn.linear.functional import count_rows
+from revgn.linear.shards import take
 from revgn.optim.batches import require_batch
 
 

@@ -14,10 +14,10 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import revgn
 from networks import normal, rev_mlp
+from parallel.collectives import Collectives
 from parallel.worlds import run
 from revgn.losses import CrossEntropyLoss, MSELoss
 from tables import CONTROLS, REVERSIBLE, RIGHT_INVERSES, SOLVERS
@@ -230,22 +230,6 @@ REFUSED = {
 # --- Traffic.
 
 
-class Collectives(TorchDispatchMode):
-    """The collectives inside the context, as torch dispatches them: how often each, by operation and shape."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: Counter[tuple[str, tuple[int, ...]]] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if any(hasattr(kind, "full_tensor") for kind in types):
-            return NotImplemented  # until the DTensor has said what is done of the parts
-        name = func._schema.name.rpartition("::")[2]
-        if func.namespace in ("c10d", "_c10d_functional") and "wait" not in name and "_wrap" not in name:
-            self.seen[name, tuple(args[0].shape)] += 1
-        return func(*args, **(kwargs or {}))
-
-
 @dataclass(frozen=True)
 class Sizes:
     """Of a network of `blocks`, `solved` of which a step solves, from the last down, at n rows."""
@@ -296,7 +280,7 @@ def sent(mesh: Any) -> list[tuple[Any, Any]]:
         with Collectives() as step:
             assert optimizer.backward(inputs, targets).exact
             optimizer.step()
-        found.append((dict(gradient.seen), dict(step.seen)))
+        found.append((dict(gradient.by_shape), dict(step.by_shape)))
     return found
 
 

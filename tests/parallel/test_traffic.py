@@ -1,18 +1,16 @@
 """What a step of several processes sends: counted, against a formula of the sizes alone."""
 
 import itertools
-from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 import revgn
 from networks import normal
+from parallel.collectives import Collectives
 from parallel.worlds import run
 from revgn.losses import MSELoss
 
@@ -48,28 +46,6 @@ def expected(world: int, refinements: int) -> dict[str, int]:
     }
 
 
-class Collectives(TorchDispatchMode):
-    """Bytes of the collectives of torch.distributed inside the context, as torch dispatches them.
-
-    (torch's own CommDebugMode follows modules by hooks, and loses its place in forward passes within a step.)
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        names = {"allgather_": "all_gather", "allreduce_": "all_reduce"}
-        if func.namespace == "c10d":
-            name = func._schema.name.rpartition("::")[2]
-            tensors = [leaf for leaf in tree_leaves(args[0]) if isinstance(leaf, Tensor)]
-            # What is gathered is one tensor a process, and this process has its own.
-            own = len(tensors) > 1 and tensors[0].nbytes
-            if (tensors[0].dtype != torch.uint8 and tensors[0].dtype != torch.int64) or name == "allreduce_":
-                self.bytes[names[name]] += sum(tensor.nbytes for tensor in tensors) - own
-        return func(*args, **(kwargs or {}))
-
-
 def sent(index: int, right_inverse: str) -> tuple[dict[str, int], dict[str, int], bool]:
     """Bytes by operation as the optimizer counts them and as torch dispatches them; whether the step was exact."""
     world = dist.get_world_size()
@@ -85,7 +61,7 @@ def sent(index: int, right_inverse: str) -> tuple[dict[str, int], dict[str, int]
     processes: Any = optimizer.processes
     with Collectives() as collectives:
         report = optimizer.backward(normal(ROWS, WIDTHS[0])[mine], normal(ROWS, WIDTHS[-1], seed=1)[mine])
-    return dict(processes.traffic), dict(collectives.bytes), report.exact
+    return dict(processes.traffic), collectives.received, report.exact
 
 
 @pytest.mark.parametrize("world", [2, 4])

@@ -1,0 +1,47 @@
+"""The collectives of torch.distributed inside a context, as torch dispatches them."""
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class Collectives(TorchDispatchMode):
+    """Each collective: its operation, and the shape, dtype and bytes of every tensor that it was called with.
+
+    (torch's own CommDebugMode follows modules by hooks, and loses its place in forward passes within a step.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, list[tuple[tuple[int, ...], torch.dtype, int]]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(hasattr(kind, "full_tensor") for kind in types):
+            return NotImplemented  # until the DTensor has said what is done of the parts
+        name = func._schema.name.rpartition("::")[2]
+        if func.namespace in ("c10d", "_c10d_functional") and "wait" not in name and "_wrap" not in name:
+            tensors = [leaf for leaf in tree_leaves(args[0]) if isinstance(leaf, Tensor)]
+            self.calls.append((name, [(tuple(t.shape), t.dtype, t.nbytes) for t in tensors]))
+        return func(*args, **(kwargs or {}))
+
+    @property
+    def by_shape(self) -> Counter[tuple[str, tuple[int, ...]]]:
+        """How often each operation was called with a tensor of each shape."""
+        return Counter((name, tensors[0][0]) for name, tensors in self.calls)
+
+    @property
+    def received(self) -> dict[str, int]:
+        """Bytes by operation: of what is gathered those of the others, of what is summed up the tensor; no objects."""
+        found: Counter[str] = Counter()
+        for name, tensors in self.calls:
+            operation = {"allreduce_": "all_reduce", "allgather_": "all_gather"}[name]  # no other is expected
+            if operation == "all_reduce":
+                found[operation] += sum(size for _, _, size in tensors)
+            elif tensors[0][1] not in (torch.uint8, torch.int64):  # in which objects travel, with their lengths
+                # One tensor a process, of which this process has its own.
+                found[operation] += sum(size for _, _, size in tensors[1:])
+        return dict(found)

@@ -248,3 +248,26 @@ def generalisation_figure(content: Content) -> Figure:
     axes.set_title("Every point is exact Gauss-Newton, and has fitted the training rows", fontsize="medium")
     _plain(axes)
     return figure
+
+
+def many_processes_figure(content: Content) -> Figure:
+    """What a process computes and holds, by the number of processes, and on paper the seconds of a step."""
+    rows = content["rows"]
+    ways = list(dict.fromkeys((row["sharded"], row["method"]) for row in rows))
+    looks = dict(zip(ways, styles(["SGD", "GaussNewton", "Adam", "Muon", "AdamW", "LBFGS"]).values(), strict=True))
+    panels = {
+        "operations": "billion operations of a process",
+        "memory": "MB of a process beyond parameters",
+        "received": "MB that a process receives",
+        "paper": "milliseconds of a step, on paper",
+    }
+    figure = Figure(figsize=(12.8, 4), layout="constrained")
+    for axes, (value, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for way in ways:
+            chosen = [row for row in rows if (row["sharded"], row["method"]) == way and row[value] > 0]
+            x, y = [row["world"] for row in chosen], [row[value] for row in chosen]
+            _line(axes, x, y, f"{way[0]}: {way[1]}", looks[way])
+        axes.set_ylabel(label)
+        _log_log(axes, "processes P", sorted({row["world"] for row in rows}))
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="outside upper center")
+    return figure

@@ -22,6 +22,22 @@ BENCHMARKS = {
         ["sinc", "mlp", "wide-30", "--seeds", "1"],
         {"problem", "method", "success", "share", "steps", "seconds", "pace", "memory", "options", "runs", "tried"},
     ),
+    "many_processes": (
+        ["--processes"],
+        {
+            "sharded",
+            "method",
+            "world",
+            "operations",
+            "share",
+            "held",
+            "memory",
+            "messages",
+            "received",
+            "sent",
+            "paper",
+        },
+    ),
     "monotone": (
         ["digits", "--steps", "2"],
         {"data", "loss", "init_std", "first", "last", "steps", "accepted", "rises", "free"},
@@ -53,6 +69,7 @@ FIGURES = {
     "time_to_loss": "time-to-loss.png",
     "right_inverses": "right-inverses.png",
     "generalisation": "generalisation.png",
+    "many_processes": "many-processes.png",
     "mini_batch": "mini-batch.png",
 }
 

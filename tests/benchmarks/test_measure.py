@@ -5,12 +5,17 @@ import math
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import fresh
 import measure
+from collectives import Message
 from fits import exponent
+from links import Link, fitted
 from measure import Times
 from results import Check, at_least, at_most
+from work import Work
 
 
 def test_pairs_are_taken_in_alternating_order():
@@ -98,3 +103,32 @@ def test_errors_of_a_fresh_process_are_not_taken_for_a_lack_of_memory():
     assert not fresh.is_out_of_memory(ValueError("math domain error"))
     assert fresh.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."))
     assert math.isfinite(measure.address_space())
+
+
+@pytest.mark.parametrize("world", [2, 8])
+def test_links_are_fitted_and_tell_what_other_messages_take(world):
+    link = Link(latency=3e-5, bandwidth=2e9)
+    plain = [Message(operation, size) for operation in ("all_reduce", "all_gather") for size in (16, 4096, 1 << 20)]
+    found = fitted({message: link.seconds([message], world) for message in plain}, world)
+    assert (found.latency, found.bandwidth) == pytest.approx((3e-5, 2e9))
+    # A sum there and back through a tree, its bytes twice around a ring; parts of the others once.
+    step = [Message("all_reduce", 800), Message("all_gather", 100)]
+    rounds = {2: 2 + 1, 8: 6 + 3}[world]
+    received = 2 * 800 * (world - 1) / world + 100 * (world - 1)
+    assert found.seconds(step, world) == pytest.approx(3e-5 * rounds + received / 2e9)
+
+
+def test_what_one_process_sends_and_computes_is_counted():
+    matrix = torch.randn(6, 6, dtype=torch.float64)
+    dist.init_process_group("fake", rank=0, world_size=4, store=FakeStore())
+    try:
+        with Work() as work:
+            dist.all_reduce(matrix[:2].clone())
+            dist.all_gather([torch.empty(6) for _ in range(4)], torch.ones(6))
+            factor = torch.linalg.cholesky(matrix @ matrix.mT + torch.eye(6))
+            torch.cholesky_solve(matrix[:, :3], factor)
+    finally:
+        dist.destroy_process_group()
+    assert work.messages == [Message("all_reduce", 96), Message("all_gather", 24)]
+    assert work.received == {"all_reduce": 96, "all_gather": 72}
+    assert work.operations == 2 * 6**3 + 6**3 / 3 + 2 * 6**2 * 3

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 
 import revgn
 from networks import normal, rev_mlp
-from parallel.collectives import Collectives
+from collectives import Collectives
 from parallel.worlds import run
 from revgn.losses import CrossEntropyLoss, MSELoss
 from tables import CONTROLS, REVERSIBLE, RIGHT_INVERSES, SOLVERS

@@ -10,7 +10,7 @@ from torch import nn
 
 import revgn
 from networks import normal
-from parallel.collectives import Collectives
+from collectives import Collectives
 from parallel.worlds import run
 from revgn.losses import MSELoss
 

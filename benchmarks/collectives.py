@@ -1,12 +1,30 @@
 """The collectives of torch.distributed inside a context, as torch dispatches them."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+# As torch.distributed calls them, and as DTensors do.
+_OPERATIONS = {"allreduce_": "all_reduce", "all_reduce": "all_reduce", "allgather_": "all_gather"}
+
+
+@dataclass(frozen=True)
+class Message:
+    """One collective.
+
+    Attributes:
+        operation: "all_reduce" or "all_gather".
+        size: bytes of the tensor that is summed up, or of the part that each process gives.
+    """
+
+    operation: str
+    size: int
 
 
 class Collectives(TorchDispatchMode):
@@ -22,11 +40,22 @@ class Collectives(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(hasattr(kind, "full_tensor") for kind in types):
             return NotImplemented  # until the DTensor has said what is done of the parts
+        result = func(*args, **(kwargs or {}))
+        if not any(issubclass(kind, FakeTensor) for kind in types):  # by which a DTensor finds out shapes
+            self.seen(func, args, result)
+        return result
+
+    def seen(self, func: Any, args: Any, result: Any) -> None:
+        """Take note of an operation on plain tensors."""
         name = func._schema.name.rpartition("::")[2]
         if func.namespace in ("c10d", "_c10d_functional") and "wait" not in name and "_wrap" not in name:
             tensors = [leaf for leaf in tree_leaves(args[0]) if isinstance(leaf, Tensor)]
             self.calls.append((name, [(tuple(t.shape), t.dtype, t.nbytes) for t in tensors]))
-        return func(*args, **(kwargs or {}))
+
+    @property
+    def messages(self) -> list[Message]:
+        """All of them in order, those in which objects travel among them."""
+        return [Message(_OPERATIONS[name], tensors[0][2]) for name, tensors in self.calls]
 
     @property
     def by_shape(self) -> Counter[tuple[str, tuple[int, ...]]]:
@@ -38,10 +67,9 @@ class Collectives(TorchDispatchMode):
         """Bytes by operation: of what is gathered those of the others, of what is summed up the tensor; no objects."""
         found: Counter[str] = Counter()
         for name, tensors in self.calls:
-            operation = {"allreduce_": "all_reduce", "allgather_": "all_gather"}[name]  # no other is expected
-            if operation == "all_reduce":
-                found[operation] += sum(size for _, _, size in tensors)
+            if _OPERATIONS[name] == "all_reduce":
+                found["all_reduce"] += sum(size for _, _, size in tensors)
             elif tensors[0][1] not in (torch.uint8, torch.int64):  # in which objects travel, with their lengths
                 # One tensor a process, of which this process has its own.
-                found[operation] += sum(size for _, _, size in tensors[1:])
+                found["all_gather"] += sum(size for _, _, size in tensors[1:])
         return dict(found)

@@ -19,7 +19,7 @@ from revgn.optim.gradients import gradients
 from revgn.optim.linearization import Linearization
 from revgn.optim.parameters import require_parameters, require_shards_fit, trainable_of
 from revgn.optim.sgd_step import NO_SCALER, apply_change
-from revgn.optim.sharing import processes_of, require_same_parameters, share
+from revgn.optim.sharing import processes_around, processes_of, require_same_parameters, share
 from revgn.optim.solver_memory import restore_memory
 from revgn.optim.spring import carried, require_momentum
 from revgn.optim.step_report import Report, make_report
@@ -69,8 +69,9 @@ class GaussNewton(torch.optim.SGD):
             momentum mu, in place of d <- mu d + J^+ r. The step is then as exact as without momentum, which keeps what
             earlier mini-batches have asked for where this one says nothing. Costs a JVP.
         group: of processes that take the same steps, each with the rows that its `inputs` hold, any number of them;
-            None: that of a `DistributedDataParallel`, or this process alone. The step is then that of all rows
-            together, and `Report.outputs` those of all rows, in the order of the processes.
+            None: that of a `DistributedDataParallel` which is the model, or in whose forward pass the step is taken (as
+            Lightning does), or this process alone. The step is that of all rows together, and `Report.outputs` those of
+            all rows, in the order of the processes.
 
     Raises:
         TypeError: the model is no module, or not reversible where that is asked; the loss is none of these.
@@ -231,12 +232,13 @@ class GaussNewton(torch.optim.SGD):
         return written, linearization, make_report(linearization, candidate, self.solver, predicted)
 
     def _linearize(self, inputs: Inputs, targets: Tensor | None, sample_weight: Tensor | None) -> Linearization:
-        if self.processes is None:
+        processes = self.processes or processes_around(self.model)
+        if processes is None:
             targets = require_batch(inputs, targets)
         else:
-            inputs, targets, sample_weight = share(self.processes, inputs, targets, sample_weight)
+            inputs, targets, sample_weight = share(processes, inputs, targets, sample_weight)
             if "change" not in self._seen:
-                require_same_parameters(self.processes, self.model.parameters())
+                require_same_parameters(processes, self.model.parameters())
         kept = without_zero_weights(inputs, targets, sample_weight, self.loss.own_weight(targets))
         return self._linearization_of(*kept)
 

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from revgn.control import Control, Ridge, TrustRegion
 from revgn.control.ridge import RULES
-from revgn.linear import Inputs, Whole
+from revgn.linear import Inputs, Processes, Whole
 from revgn.losses import GaussNewtonLoss, MSELoss
 from revgn.naming import unknown_name
 from revgn.optim.gauss_newton import GaussNewton
 from revgn.optim.linearization import Linearization
 from revgn.optim.residuals import ResidualModule, Residuals
+from revgn.optim.sharing import processes_around
 from revgn.right_inverses import MoorePenrose
 from revgn.solvers import Solver
 
@@ -102,8 +103,8 @@ class LevenbergMarquardt(GaussNewton):
             params=params,
             group=group,
         )
-        if residuals is not None and self.processes is not None:
-            raise ValueError("residuals with a group of processes; expected a loss, whose rows are known to be apart")
+        if residuals is not None:
+            _require_alone(self.processes)
         self.residuals = residuals
         self.geodesic = geodesic
         self._module = self.model if residuals is None else ResidualModule(self.model, residuals)
@@ -114,6 +115,7 @@ class LevenbergMarquardt(GaussNewton):
             return super()._linearize(inputs, targets, sample_weight)
         if targets is not None:
             raise ValueError("targets given beside residuals; expected step(batch) with the targets in the batch")
+        _require_alone(processes_around(self.model))
         return self._linearization_of(inputs, None, sample_weight)
 
     def called(self, inputs: Inputs) -> tuple[nn.Module, Inputs]:
@@ -122,3 +124,8 @@ class LevenbergMarquardt(GaussNewton):
         if self._separable is None:
             self._separable = self._module.rows_are_separable(inputs)
         return self._module, inputs if self._separable else Whole(inputs)
+
+
+def _require_alone(processes: Processes | None) -> None:
+    if processes is not None:
+        raise ValueError("residuals with a group of processes; expected a loss, whose rows are known to be apart")

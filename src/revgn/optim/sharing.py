@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from revgn.linear import Inputs, Processes, Shard
 from revgn.linear.functional import count_rows
 from revgn.linear.shards import take
 from revgn.optim.batches import require_batch
+from revgn.optim.wrappers import group_around
 
 
 class Form(NamedTuple):
@@ -24,6 +25,11 @@ class Form(NamedTuple):
 def processes_of(group: dist.ProcessGroup | None) -> Processes | None:
     """The processes of a group; None for one, or no group: nothing is to be shared."""
     return None if group is None or group.size() == 1 else Processes(group)
+
+
+def processes_around(model: nn.Module) -> Processes | None:
+    """The processes of `group_around`; None for one, or no group."""
+    return processes_of(group_around(model))
 
 
 def share(

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -35,3 +37,18 @@ def require_room(amount: int, what: str, remedy: str = PRODUCTS) -> None:
         return
     if amount > room:
         raise MemoryError(f"{what} would take {say_bytes(amount)}, and this machine has {say_bytes(room)}; {remedy}")
+
+
+@contextmanager
+def naming_sizes() -> Generator[None]:
+    """Say what to do where torch finds no room on the CPU; on a GPU its torch.OutOfMemoryError says it."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", str(error))
+        if found is None:
+            raise
+        raise MemoryError(
+            f"a tensor of {say_bytes(int(found[1]))} finds no room in memory; use fewer rows, chunk_rows= of the "
+            "reversible step, or right_inverses.MoorePenrose(memory=...), which forms no kernel beyond its limit"
+        ) from error

@@ -10,7 +10,6 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from torch import nn
-from torch.utils._pytree import keystr, tree_flatten_with_path
 
 import revgn
 from networks import normal, rev_mlp
@@ -18,6 +17,7 @@ from revgn.control import LineSearch, TrustRegion
 from revgn.linear.functional import jvp
 from revgn.losses import MSELoss
 from revgn.solvers import Eigh, RunningCurvature
+from snapshots import everything
 
 ROWS, D_IN, D_OUT = 9, 6, 2
 
@@ -79,13 +79,6 @@ class Training(RuleBasedStateMachine):
         optimizer.step()
         return report
 
-    def everything(self):
-        """Every tensor and number of the model and the optimizer's state, by its place; tensors as bytes."""
-        found, _ = tree_flatten_with_path((self.model.state_dict(), self.optimizer.state_dict()))
-        return {
-            keystr(path): leaf.numpy().tobytes() if isinstance(leaf, torch.Tensor) else leaf for path, leaf in found
-        }
-
     @rule(seed=SEEDS)
     def step(self, seed):
         inputs, targets = self.batch(seed)
@@ -108,11 +101,11 @@ class Training(RuleBasedStateMachine):
     def fail(self, seed, where):
         inputs, targets = self.batch(seed)
         (inputs if where == "inputs" else targets)[0, 0] = torch.nan
-        before = self.everything()
+        before = everything(self.model, self.optimizer)
         take = self.optimizer.step if self.name in JUDGED else self.optimizer.backward
         with pytest.raises(FloatingPointError, match=f"{where} hold NaN or infinity"):
             take(inputs, targets)
-        assert self.everything() == before
+        assert everything(self.model, self.optimizer) == before
 
     @rule(seed=SEEDS, how=st.sampled_from(["state dicts", "deepcopy", "pickle"]))
     def go_on_elsewhere(self, seed, how):

@@ -11,6 +11,8 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from revgn._alone import alone
+from revgn._sizes import naming_sizes
 from revgn.linear.sharded import is_sharded, numbers
 from revgn.linear.shards import Shard
 
@@ -98,13 +100,12 @@ def plain_kernels(model: nn.Module) -> Generator[None]:
     """Kernels that autograd can differentiate twice, forwards and batched, in place of fused ones that it cannot."""
     # Sought only where torch.nn's recurrent modules are: without mkldnn convolutions are several times slower.
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    fast_path = torch.backends.mha.get_fastpath_enabled()
     # Compiled anew at each linearisation, a part would take seconds a time; and its kernels know no forward mode.
     compiled = any(is_compiled(module) for module in model.modules())
-    with ExitStack() as stack:
+    with alone(), ExitStack() as stack:
         if compiled:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if recurrent:
@@ -227,15 +228,20 @@ def requiring_grad(parameters: Iterable[nn.Parameter]) -> Generator[None]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Generator[None]:
-    """Without autograd, inference mode, autocast, TF32 or bfloat16 products, whatever the loop around it chose."""
+    """Without autograd, inference mode, autocast, TF32 or bfloat16 products, whatever the loop around it chose.
+
+    Raises:
+        MemoryError: torch has no room for a tensor, in place of its own words.
+    """
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # pyright: ignore[reportAttributeAccessIssue]
-    chosen = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        # Inference mode left as well: within it no derivative can be taken, and J would be zero.
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for backend, precision in zip(backends, chosen, strict=True):
-            backend.fp32_precision = precision
+    with alone(), naming_sizes():
+        chosen = [backend.fp32_precision for backend in backends]
+        try:
+            for backend in backends:
+                backend.fp32_precision = "ieee"
+            # Inference mode left as well: within it no derivative can be taken, and J would be zero.
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+                yield
+        finally:
+            for backend, precision in zip(backends, chosen, strict=True):
+                backend.fp32_precision = precision

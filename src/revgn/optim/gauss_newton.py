@@ -20,7 +20,7 @@ from revgn.optim.linearization import Linearization
 from revgn.optim.parameters import require_parameters, require_shards_fit, trainable_of
 from revgn.optim.sgd_step import NO_SCALER, apply_change
 from revgn.optim.sharing import processes_around, processes_of, require_same_parameters, share
-from revgn.optim.solver_memory import restore_memory
+from revgn.optim.solver_memory import remembered, restore_memory
 from revgn.optim.spring import carried, require_momentum
 from revgn.optim.step_report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
@@ -190,24 +190,21 @@ class GaussNewton(torch.optim.SGD):
         """
         if inputs is None or callable(inputs):
             return apply_change(self, inputs if closure is None else closure, self._seen)
-        with full_precision(self.param_groups[0]["params"][0].device):
+        with full_precision(self.param_groups[0]["params"][0].device), remembered(self):
             clock = Clock()
             with clock.phase("linearize"):
                 linearization = self._linearize(inputs, targets, sample_weight)
             trial = OptimizerTrial(linearization, self, clock, last=not self.control.damps)
             memory = self.param_groups[0].setdefault("control", {})
-            remembered = dict(memory)
             try:
                 accepted = self.control.decide(trial, memory)
                 trial.settle(accepted)
-                candidate = trial.candidate
+                report = make_report(linearization, trial.candidate, self.solver).judged(trial, accepted, memory)
             except BaseException:
                 trial.settle(None)
-                memory.clear()
-                memory.update(remembered)
                 raise
-            self._warn_once(candidate.change)
-        return make_report(linearization, candidate, self.solver).judged(trial, accepted, memory)
+            self._warn_once(trial.candidate.change)
+        return report
 
     def direction(self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None = None) -> dict[str, Tensor]:
         """The change by parameter name, as `backward` would write it, without touching `.grad`."""
@@ -221,7 +218,7 @@ class GaussNewton(torch.optim.SGD):
     def _step(
         self, inputs: Inputs, targets: Tensor, sample_weight: Tensor | None
     ) -> tuple[dict[nn.Parameter, Tensor], Linearization, Report]:
-        with full_precision(self.param_groups[0]["params"][0].device):
+        with full_precision(self.param_groups[0]["params"][0].device), remembered(self):
             linearization = self._linearize(inputs, targets, sample_weight)
             candidate = linearization.candidate(last=True)
             rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}

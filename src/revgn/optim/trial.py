@@ -146,24 +146,29 @@ class OptimizerTrial:
         """Leave the parameters where the attempt led; None: everything as it was before, `.grad` too."""
         if attempt is not None and attempt is self._stands:
             return
-        self._step_back()
         if attempt is not None:
+            self._step_back()
             self._take(self._made(attempt.damping, shrink=attempt.shrinks), attempt.length)
             return
+        self._put_back()  # what was kept itself: there may be no room for another copy
         for p, grad in zip(self._parameters, self._grads, strict=True):
             p.grad = grad
         self._optimizer.state.clear()
         self._optimizer.state.update(self._state)
 
     @torch.no_grad()
-    def _step_back(self) -> None:
-        """Parameters, buffers and momentum as they were before the first attempt; what solvers have learnt stays."""
-        if not self._away:
-            return
+    def _put_back(self) -> None:
+        """Parameters and buffers as they were before the first attempt."""
         self._away, self._stands = False, None
         self._put(self._values)
         for buffer, value in self._buffers:
             buffer.copy_(value)
+
+    def _step_back(self) -> None:
+        """Parameters, buffers and momentum as they were before the first attempt; what solvers have learnt stays."""
+        if not self._away:
+            return
+        self._put_back()
         for p, held in list(self._optimizer.state.items()):
             learnt = {"solver": held["solver"]} if "solver" in held else {}
             before = {name: t for name, t in self._state.get(p, {}).items() if name != "solver"}

@@ -19,7 +19,10 @@ def undisturbed(model: nn.Module, device: torch.device) -> Generator[None]:
     # weights, which restoring its mode would not undo.
     modes = [(module, module.training) for module in model.modules()]
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), full_precision(device):
+    with (
+        full_precision(device),
+        torch.random.fork_rng(devices),
+    ):  # in turns with other threads, whose numbers they are too
         try:
             for module, _ in modes:
                 module.training = False

@@ -13,7 +13,11 @@ def named_in(*paths):
 
 
 HABITS = named_in(*(path for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__)))
-ELSEWHERE = named_in(ROOT / "tests/losses/test_adopted.py", *(ROOT / "tests/parallel").glob("test_*.py"))
+ELSEWHERE = named_in(
+    ROOT / "tests/losses/test_adopted.py",
+    ROOT / "tests/optim/test_out_of_memory.py",
+    *(ROOT / "tests/parallel").glob("test_*.py"),
+)
 
 
 def test_every_test_that_is_named_exists():

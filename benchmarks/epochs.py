@@ -1,5 +1,6 @@
 """Training by epochs: a step on each mini-batch, a learning rate that falls to zero, accuracies at fixed marks."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 import problems
 
 Point = dict[str, float]
-"""Of a curve: "epochs" of training done, and the accuracy on each part that was judged."""
+"""Of a curve: "epochs" of training done, and of each part that was judged the accuracy, and the loss as "NAME_loss"."""
 
 PARTS_OF_THE_FIRST_EPOCH = (0.25, 0.5, 0.75)
 BREAKDOWNS = (FloatingPointError, torch.linalg.LinAlgError)
@@ -42,7 +43,14 @@ class Part:
 
 
 def train(
-    learner: Learner, rows: Part, judges: Mapping[str, Part], *, batch: int, epochs: int, seed: int
+    learner: Learner,
+    rows: Part,
+    judges: Mapping[str, Part],
+    *,
+    batch: int,
+    epochs: int,
+    seed: int,
+    decay: bool = True,
 ) -> list[Point]:
     """The curve of a training run.
 
@@ -50,11 +58,13 @@ def train(
 
     Args:
         rows: to train on, where they are computed; drawn without replacement, in an order fixed by the seed.
-        judges: rows by name, of which the accuracy is taken at every mark.
+        judges: rows by name, of which accuracy and loss are taken at every mark.
+        decay: whether learning rates fall to zero along a cosine; else they stay.
     """
     generator = torch.Generator().manual_seed(seed)
     per_epoch = -(-len(rows.classes) // batch)
-    schedules = [CosineAnnealingLR(optimizer, epochs * per_epoch) for optimizer in learner.optimizers]
+    falling = learner.optimizers if decay else ()
+    schedules = [CosineAnnealingLR(optimizer, epochs * per_epoch) for optimizer in falling]
     marks = marks_of(per_epoch, epochs)
     curve: list[Point] = []
     taken, order = 0, iter(())
@@ -68,14 +78,20 @@ def train(
                 for schedule in schedules:
                     schedule.step()
                 taken += 1
-            accuracies = {
-                name: problems.accuracy(learner.judged, part.inputs, part.classes) for name, part in judges.items()
-            }
-            curve.append({"epochs": mark / per_epoch, **accuracies})
+            curve.append({"epochs": mark / per_epoch, **judged(learner.judged, judges)})
     except BREAKDOWNS:
         guess = dict.fromkeys(judges, 1 / problems.CLASSES)
+        guess |= {f"{name}_loss": math.log(problems.CLASSES) for name in judges}
         curve += [{"epochs": mark / per_epoch, **guess} for mark in marks[len(curve) :]]
     return curve
+
+
+def judged(model: nn.Module, judges: Mapping[str, Part]) -> Point:
+    """Accuracy and loss on each part."""
+    found: Point = {}
+    for name, part in judges.items():
+        found[name], found[f"{name}_loss"] = problems.scores(model, part.inputs, part.classes)
+    return found
 
 
 def marks_of(per_epoch: int, epochs: int) -> list[int]:

@@ -271,3 +271,30 @@ def many_processes_figure(content: Content) -> Figure:
         _log_log(axes, "processes P", sorted({row["world"] for row in rows}))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="outside upper center")
     return figure
+
+
+def saturation_figure(content: Content) -> Figure:
+    """Training loss by epochs: each change by itself, and all but each, between the talk's step and all four."""
+    rows = content["rows"]
+    changes = list(dict.fromkeys(change for row in rows for change in row["changed"]))
+    looks = dict(zip(changes, styles(["GaussNewton", "Adam", "SGD", "AdamW"]).values(), strict=True))
+    ends = {0: ("none: the talk's", "#666666"), len(changes): ("all four", "#000000")}
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, size, title in zip(panels, (1, len(changes) - 1), ("one change", "all changes but one"), strict=True):
+        for row in rows:
+            x, losses = (
+                [p["epochs"] for p in row["curves"][0]],
+                [statistics.fmean(p["training_loss"] for p in points) for points in zip(*row["curves"], strict=True)],
+            )
+            if len(row["changed"]) == size:
+                odd = row["changed"] if size == 1 else [c for c in changes if c not in row["changed"]]
+                _line(axes, x, losses, odd[0] if size == 1 else f"all but {odd[0]}", looks[odd[0]])
+            elif len(row["changed"]) in ends:
+                label, colour = ends[len(row["changed"])]
+                axes.plot(x, losses, label=label, color=colour, linewidth=2.5)
+        axes.set(title=title, xlabel="epochs", yscale="log")
+        axes.legend(frameon=False, fontsize="small")
+        _plain(axes)
+    panels[0].set_ylabel("cross-entropy on training rows")
+    return figure

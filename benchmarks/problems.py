@@ -129,10 +129,18 @@ def training_loss(problem: Problem) -> float:
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: Tensor, classes: Tensor) -> float:
     """Share of rows whose class gets the largest output."""
-    right = 0
-    for some, true in zip(inputs.split(2000), classes.split(2000), strict=True):
-        right += int((model(some.to(device())).argmax(1).cpu() == true).sum())
-    return right / len(inputs)
+    return scores(model, inputs, classes)[0]
+
+
+@torch.no_grad()
+def scores(model: nn.Module, inputs: Tensor, classes: Tensor) -> tuple[float, float]:
+    """Share of rows whose class gets the largest output, and the mean over rows of the cross-entropy."""
+    right, loss = 0, 0.0
+    for some, true in zip(inputs.split(2000), classes.cpu().split(2000), strict=True):
+        outputs = model(some.to(device())).cpu()
+        right += int((outputs.argmax(1) == true).sum())
+        loss += float(functional.cross_entropy(outputs, true, reduction="sum"))
+    return right / len(inputs), loss / len(inputs)
 
 
 def plain_forward(model: revgn.RevMLP) -> Callable[[Tensor], Tensor]:

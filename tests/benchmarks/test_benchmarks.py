@@ -48,6 +48,10 @@ BENCHMARKS = {
     ),
     "quick": (["--pairs", "1"], {"network", "method", "products", "theory", "seconds", "ratio", "lowest", "highest"}),
     "right_inverses": (["--seeds", "1", "--pairs", "1"], {"part", "setting", "method", "seconds", "ratio", "defect"}),
+    "saturation": (
+        ["--epochs", "2", "--seeds", "1"],
+        {"setting", "changed", "lr", "early", "loss", "lowest", "highest", "went_on", "training", "test", "curves"},
+    ),
     "scaling": (
         ["L", "n", "--rounds", "1"],
         {"sweep", "blocks", "rows", "hidden", "state", "seconds", "predicted_seconds", "memory_kept", "memory_rebuilt"},
@@ -64,6 +68,7 @@ BENCHMARKS = {
     "time_to_loss": (["mse"], {"loss", "method", "setting", "pace", "time_0.001", "steps", "curve", "tried"}),
 }
 FIGURES = {
+    "saturation": "saturation.png",
     "scaling": "scaling.png",
     "dense": "dense.png",
     "time_to_loss": "time-to-loss.png",

@@ -20,8 +20,9 @@ from revgn.optim.linearization import Linearization
 from revgn.optim.parameters import require_parameters, require_shards_fit, trainable_of
 from revgn.optim.sgd_step import NO_SCALER, apply_change
 from revgn.optim.sharing import processes_around, processes_of, require_same_parameters, share
-from revgn.optim.solver_memory import remembered, restore_memory
+from revgn.optim.solver_memory import remembered
 from revgn.optim.spring import carried, require_momentum
+from revgn.optim.state_dicts import checked, restore_memory
 from revgn.optim.step_report import Report, make_report
 from revgn.optim.trial import OptimizerTrial
 from revgn.optim.wrappers import unwrapped
@@ -288,8 +289,8 @@ class GaussNewton(torch.optim.SGD):
         return super().__getstate__() | {name: vars(self)[name] for name in self._OWN}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, but what solvers remember keeps its own precision."""
-        super().load_state_dict(state_dict)
+        """As torch's, but solvers' memory keeps its precision, and a damaged state is refused and changes nothing."""
+        super().load_state_dict(checked(self, state_dict))
         restore_memory(self, state_dict)
 
     @property

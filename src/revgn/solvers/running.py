@@ -56,6 +56,8 @@ class RunningCurvature(Solver):
 
     def factor_map(self, map: LinearMap, state: State | None) -> Factor:
         state = {} if state is None else state
+        if state and not state.keys() >= {"mean", "rows", "step", "renewed"}:
+            raise ValueError(f"what is remembered of a layer is {', '.join(state)} only; load another copy of it")
         if state and (state["mean"].dtype, state["mean"].device) != (map.dtype, map.device):  # the model was moved
             state["mean"] = state["mean"].to(map.device, map.dtype)
             state.pop("inverse", None)

@@ -24,58 +24,30 @@ JSON file states. It leaves out memory traffic, Python, and whatever overlaps.
 
 import statistics
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import fresh
 import measure
-import problems
-import revgn
 from collectives import Message
 from figures import many_processes_figure
 from links import Link, fitted, received
 from results import Benchmark, Check, Column, Result, Row, at_least, at_most
-from revgn.losses import MSELoss
-from revgn.solvers import Cholesky
+from sharded_steps import WAYS, Sizes, Way, part, step_of
 from work import Work
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Rows n, features h, and how many processes there are at most: each with two rows, that strips be equally long."""
-
-    rows: int
-    in_features: int
-    hidden: int
-    most: int
-
 
 FULL = {"rows": Sizes(2048, 784, 8192, 1024), "features": Sizes(1024, 784, 8192, 4096)}
 TINY = {"rows": Sizes(16, 12, 64, 4), "features": Sizes(16, 12, 64, 4)}
-DAMPING = 1e-3
 PAPER_RATE, PAPER = 2e13, Link(latency=1e-5, bandwidth=2.5e10)  # operations a second; 10 us, 25 GB/s
 PLAIN = [Message(operation, 16**power) for operation in ("all_reduce", "all_gather") for power in (1, 2, 3, 4, 5, 6)]
 REPEATS = 5
 
-Way = tuple[str, str]
-WAYS: Sequence[Way] = [
-    ("rows", "gradient"),
-    ("rows", "reversible"),
-    ("rows", "adjoint"),
-    ("rows", "moore-penrose"),
-    ("features", "gradient"),
-    ("features", "reversible"),
-]
 BENCHMARK = Benchmark(
     __file__,
     __doc__,
@@ -100,51 +72,6 @@ BENCHMARK = Benchmark(
 )
 
 
-def step_of(way: Way, sizes: Sizes, world: int) -> tuple[nn.Module, Callable[[], object]]:
-    """The model of a process, and its step; the group has been started."""
-    sharded, method = way
-    torch.manual_seed(0)
-    outputs = 1 if method == "moore-penrose" else problems.CLASSES
-    model = revgn.RevMLP(
-        sizes.in_features, outputs, num_blocks=2, hidden_features=sizes.hidden, first_activation="relu"
-    )
-    rows = sizes.rows // world if sharded == "rows" else sizes.rows
-    # Of the same row again and again, so that the rows of others are one's own.
-    inputs, targets = torch.randn(1, sizes.in_features).repeat(rows, 1), torch.randn(1, outputs).repeat(rows, 1)
-    if sharded == "features":
-        revgn.parallel.parallelize(model, init_device_mesh("cpu", (world,)))
-    if method == "gradient":
-        return model, gradient(model, inputs, targets, summed=sharded == "rows" and world > 1)
-    options: dict[str, Any] = {"block_weights": "uniform"} if method == "reversible" else {}
-    group = dist.group.WORLD if sharded == "rows" else None
-    solver = Cholesky(damping=DAMPING)
-    optimizer = revgn.GaussNewton(
-        model, MSELoss(), lr=1e-6, right_inverse=method, solver=solver, group=group, **options
-    )
-
-    def step() -> None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "no affine layer is surjective")  # of rows that are all alike
-            optimizer.backward(inputs, targets)
-        optimizer.step()
-
-    return model, step
-
-
-def gradient(model: nn.Module, inputs: Tensor, targets: Tensor, *, summed: bool) -> Callable[[], None]:
-    """A step of SGD; where rows are sharded gradients are summed up, as data parallelism does."""
-    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        (0.5 * (model(inputs) - targets).square().sum(1).mean()).backward()
-        for parameter in model.parameters() if summed else ():
-            dist.all_reduce(parameter.grad)
-        optimizer.step()
-
-    return step
-
-
 def counts(sharded: str, method: str, sizes: Mapping[str, int], world: int) -> Row:
     """What one process of so many computes, holds and sends; to be called in a fresh process."""
     torch.set_num_threads(1)
@@ -164,11 +91,6 @@ def counts(sharded: str, method: str, sizes: Mapping[str, int], world: int) -> R
         "received": sum(received(message, world) for message in work.messages) / 1e6,
         "sent": [asdict(message) for message in work.messages],
     }
-
-
-def part(tensor: Any) -> Tensor:
-    """What of a tensor lies in this process."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 @dataclass(frozen=True)

@@ -25,30 +25,22 @@ import importlib.util
 import itertools
 import math
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
-from torch.optim import LBFGS, AdamW
 
 import fresh
 import measure
 import package
-import revgn
 from fresh import OutOfMemory, TimedOut
+from lm_methods import ADAMW, BFGS, METHODS, MINPACK, OURS, TRF, Over, Watch
+from lm_problems import large, mlp, sinc, wide
 from problems import Problem
 from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
-from revgn.losses import MSELoss
 
 TARGET = 1e-6
 BATCH, EPOCHS = 1000, 50  # of the package's example
 PUBLISHED = 3.31e-7 / 2  # the loss of the last epoch in the package's README
-OURS, TRF, MINPACK, BFGS, ADAMW = "LevenbergMarquardt", "SciPy trf", "SciPy lm", "LBFGS", "AdamW"
-MANY = 10**9  # steps or evaluations, where time ends it
 Options = Mapping[str, Any]
 BENCHMARK = Benchmark(
     __file__,
@@ -66,202 +58,11 @@ BENCHMARK = Benchmark(
 )
 
 
-def sinc(seed: int, tiny: bool) -> Problem:
-    inputs = torch.linspace(-1, 1, 200 if tiny else 20_000).unsqueeze(1)
-    return _problem(seed, (1, 20, 1), nn.Tanh, inputs, torch.sinc(10 * inputs))
-
-
-def mlp(seed: int, tiny: bool) -> Problem:
-    generator = torch.Generator().manual_seed(1)
-    x = 2 * torch.rand(100 if tiny else 1000, 4, generator=generator, dtype=torch.float64) - 1
-    a, b, c, d = x.unbind(1)
-    targets = torch.sin(3 * a) * b + torch.exp(-(c**2)) + 0.5 * d * a
-    return _problem(seed, (4, 5, 5, 1) if tiny else (4, 20, 20, 1), nn.Tanh, x, targets.unsqueeze(1))
-
-
-def wide(seed: int, tiny: bool, *, hidden: int) -> Problem:
-    return _random(seed, (20, 5, 3) if tiny else (45_120, hidden, 3), 8 if tiny else 38)
-
-
-def large(seed: int, tiny: bool) -> Problem:
-    return _random(seed, (10, 30, 30, 1) if tiny else (1000, 2700, 2700, 1), 20 if tiny else 2000)
-
-
-def _random(seed: int, widths: Sequence[int], rows: int) -> Problem:
-    generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(rows, widths[0], generator=generator)
-    return _problem(seed, widths, nn.ReLU, inputs, torch.randn(rows, widths[-1], generator=generator))
-
-
-def _problem(
-    seed: int, widths: Sequence[int], activation: Callable[[], nn.Module], inputs: Tensor, targets: Tensor
-) -> Problem:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.Linear(before, after, dtype=inputs.dtype), activation()]
-    return Problem(nn.Sequential(*layers[:-1]), inputs, targets, MSELoss())
-
-
-class Over(Exception):
-    """A training has reached its target or the end of patience."""
-
-
-@dataclass
-class Watch:
-    """Steps, seconds and the last loss of a training; it raises `Over` when there is enough of them.
-
-    Attributes:
-        most: steps.
-    """
-
-    target: float
-    patience: float = math.inf
-    most: int = MANY
-    steps: int = 0
-    loss: float = math.inf
-    _taken: float = 0.0
-    _since: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        return self._taken + (0.0 if self._since is None else time.perf_counter() - self._since)
-
-    @property
-    def reached(self) -> bool:
-        return self.loss <= self.target
-
-    def resume(self) -> None:
-        self._since = time.perf_counter()
-
-    def pause(self) -> None:
-        self._taken, self._since = self.seconds, None
-
-    def look(self, loss: float) -> None:
-        """Take note of a loss that parameters have now."""
-        self.loss = loss
-        if self.reached or not math.isfinite(loss) or self.steps >= self.most or self.seconds > self.patience:
-            self.pause()
-            raise Over
-
-
-def in_batches(take_step: Callable[[Tensor, Tensor], object], on: Problem, batch: int | None, watch: Watch) -> None:
-    """Step after step on batches of so many rows, drawn anew every epoch; None: on all rows."""
-    rows = batches(len(on.inputs), batch)
-    while True:
-        chosen = next(rows)
-        inputs, targets = (on.inputs, on.targets) if chosen is None else (on.inputs[chosen], on.targets[chosen])
-        watch.resume()
-        take_step(inputs, targets)
-        watch.pause()
-        watch.steps += 1
-        watch.look(loss_of(on))
-
-
-def batches(rows: int, batch: int | None) -> Iterator[Tensor | None]:
-    generator = torch.Generator().manual_seed(0)
-    while True:
-        if batch is None or batch >= rows:
-            yield None
-        else:
-            yield from torch.randperm(rows, generator=generator).split(batch)
-
-
-@torch.no_grad()
-def loss_of(on: Problem) -> float:
-    return float(on.loss(on.model(on.inputs), on.targets))
-
-
-def by_ours(on: Problem, watch: Watch, *, batch: int | None = None, **options: Any) -> None:
-    optimizer = revgn.LevenbergMarquardt(on.model, on.loss, **options)
-    in_batches(optimizer.step, on, batch, watch)
-
-
-def by_package(on: Problem, watch: Watch, *, batch: int | None = None, **options: Any) -> None:
-    module = package.training_module(on, **options)
-    in_batches(module.training_step, on, batch, watch)
-
-
-def by_adamw(on: Problem, watch: Watch, *, lr: float, batch: int | None = None) -> None:
-    optimizer = AdamW(on.model.parameters(), lr=lr, fused=True)
-
-    def step(inputs: Tensor, targets: Tensor) -> None:
-        optimizer.zero_grad()
-        plain_loss(on.model(inputs), targets).backward()
-        optimizer.step()
-
-    in_batches(step, on, batch, watch)
-
-
-def plain_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    return 0.5 * (outputs - targets).square().sum(1).mean()
-
-
-def by_lbfgs(on: Problem, watch: Watch, *, history_size: int) -> None:
-    first, *_ = parameters = list(on.model.parameters())
-    # Its tolerances end it long before these losses; here the watch does.
-    optimizer = LBFGS(
-        parameters, history_size=history_size, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe"
-    )
-
-    def evaluate() -> Tensor:
-        optimizer.zero_grad()
-        loss = plain_loss(on.model(on.inputs), on.targets)
-        watch.steps = max(0, optimizer.state[first].get("n_iter", 0) - 1)  # the one that this pass is of is not done
-        watch.look(float(loss.detach()))
-        loss.backward()
-        return loss
-
-    watch.resume()
-    while True:
-        optimizer.step(evaluate)
-
-
-def by_scipy(on: Problem, watch: Watch, *, method: str, **options: Any) -> None:
-    from scipy.optimize import least_squares
-
-    model, targets = on.model.double(), on.targets.double()
-    inputs, rows = on.inputs.double(), len(on.inputs)
-    shapes = {name: p.shape for name, p in model.named_parameters()}
-    start = torch.cat([p.detach().flatten() for p in model.parameters()])
-
-    def outputs(theta: Tensor, x: Tensor) -> Tensor:
-        parts = theta.split([shape.numel() for shape in shapes.values()])
-        named = {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-        return functional_call(model, named, (x,))
-
-    by_rows = vmap(jacrev(lambda theta, x: outputs(theta, x.unsqueeze(0)).squeeze(0)), in_dims=(None, 0))
-
-    def residuals(theta: Any) -> Any:
-        with torch.no_grad():
-            found = (outputs(torch.from_numpy(theta), inputs) - targets).flatten()
-        watch.look(0.5 * float(found.square().sum()) / rows)
-        return found.numpy()
-
-    def jacobian(theta: Any) -> Any:
-        watch.steps += 1
-        return by_rows(torch.from_numpy(theta), inputs).flatten(0, 1).detach().numpy()
-
-    watch.resume()
-    ends = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
-    least_squares(residuals, start.numpy(), jac=jacobian, method=method, max_nfev=MANY, **ends, **options)
-    watch.pause()
-
-
 def _settings(**choices: Sequence[Any]) -> list[dict[str, Any]]:
     """Every combination."""
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
 
-METHODS: Mapping[str, Callable[..., None]] = {
-    OURS: by_ours,
-    package.NAME: by_package,
-    TRF: by_scipy,
-    MINPACK: by_scipy,
-    BFGS: by_lbfgs,
-    ADAMW: by_adamw,
-}
 DENSE = {
     TRF: _settings(method=["trf"], x_scale=[1.0, "jac"]),
     MINPACK: _settings(method=["lm"], x_scale=[1.0, "jac"]),

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 import lm
+import lm_methods
+import lm_problems
 import package
-from lm import BFGS, MINPACK, OURS, SETTINGS, TRF, Over, Watch
+from lm import SETTINGS
+from lm_methods import BFGS, MINPACK, OURS, TRF, Over, Watch
 
 
 @pytest.mark.parametrize(("loss", "ends"), [(2.0, False), (1.0, True), (0.5, True), (math.nan, True)])
@@ -29,16 +32,16 @@ def test_the_clock_stands_still_between_pause_and_resume():
 
 
 def test_batches_are_those_of_an_epoch_after_another():
-    rows = lm.batches(10, 4)
+    rows = lm_methods.batches(10, 4)
     epoch = torch.cat([next(rows) for _ in range(3)])
     assert sorted(epoch.tolist()) == list(range(10))
-    assert next(lm.batches(10, None)) is None
+    assert next(lm_methods.batches(10, None)) is None
 
 
 @pytest.mark.parametrize("method", [OURS, TRF, MINPACK, BFGS])
 def test_the_loss_that_ends_a_training_is_that_of_parameters_it_really_had(method):
-    on = lm.mlp(0, True)
-    start = lm.loss_of(on)
+    on = lm_problems.mlp(0, True)
+    start = lm_methods.loss_of(on)
     options = SETTINGS["mlp"].methods[method][0]
     watch = lm._train(on, method, options, Watch(target=start / 10, patience=60.0))
     assert watch.reached

@@ -30,45 +30,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 import measure
-import problems
-import revgn
 from epochs import Learner, Part, Point, train
 from figures import mini_batch_figure
+from image_training import Data, Sizes, build, split
 from mini_batch_methods import ADJOINT, DEFAULT, METHODS, OF_REVGN, OURS
 from results import Benchmark, Check, Column, Result, Row, at_least, at_most, require_known
 from revgn_lab.runs.environment import environment
 from spaces import Setting, draw, in_words, stated
 
-BATCH, SPLIT_SEED, TRIAL_SEED = 1024, 0, 0
+BATCH, TRIAL_SEED = 1024, 0
 SHOWN_EPOCHS = (1, 2, 3, 5)
 TARGETS = (0.88, 0.89)  # validation accuracies
 PACED_BATCHES = 20  # what is refreshed now and then is refreshed once in these
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Rows for training and validation together, features by network, and what batches are divided by."""
-
-    rows: int
-    features: Mapping[str, int]
-    shrink: int = 1
-
-
 FULL = Sizes(60_000, {"RevMLP": 2000, "MLP": 1024})
 TINY = Sizes(480, {"RevMLP": 100, "MLP": 100}, shrink=16)
-
-
-@dataclass(frozen=True)
-class Data:
-    """Rows to train on, where they are computed; to choose by; to be judged by."""
-
-    name: str
-    training: Part
-    validation: Part
-    test: Part
 
 
 @dataclass(frozen=True)
@@ -97,33 +74,6 @@ BENCHMARK = Benchmark(
     ],
     mini_batch_figure,
 )
-
-
-def split(sizes: Sizes) -> Data:
-    """Eleven twelfths to train on, the rest for validation: 55,000 and 5,000 rows, drawn by a fixed seed."""
-    images = problems.images(sizes.rows, SPLIT_SEED)
-    inputs, classes, place = images.inputs, images.targets, problems.device()
-    kept = len(classes) * 11 // 12
-    return Data(
-        f"{images.name}, {kept} rows",
-        Part(inputs[:kept].to(place), classes[:kept].to(place)),
-        Part(inputs[kept:], classes[kept:]),
-        Part(images.test_inputs, images.test_targets),
-    )
-
-
-def build(network: str, data: Data, sizes: Sizes, seed: int) -> nn.Module:
-    """A new network of that seed."""
-    width, hidden = data.training.inputs.shape[1], sizes.features[network]
-    if network == "RevMLP":
-        generator = torch.Generator().manual_seed(seed)
-        model: nn.Module = revgn.RevMLP(
-            width, problems.CLASSES, num_blocks=2, hidden_features=hidden, generator=generator
-        )
-        return model.to(problems.device())
-    widths = (width, hidden, hidden, problems.CLASSES)
-    model = problems.mlp(widths, activation=nn.ReLU, seed=seed, dtype=torch.float32)
-    return model.to(problems.device())
 
 
 def batch_of(setting: Setting, sizes: Sizes) -> int:

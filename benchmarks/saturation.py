@@ -25,7 +25,7 @@ from typing import Any
 import revgn
 from epochs import Part, Point, train
 from figures import saturation_figure
-from mini_batch import Data, Sizes, build, split
+from image_training import Data, Sizes, build, split
 from mini_batch_methods import by_gauss_newton
 from results import Benchmark, Check, Column, Result, Row, at_most
 from spaces import Setting

@@ -9,6 +9,7 @@ import torch
 
 import mini_batch
 from epochs import Learner, Part, marks_of, train
+from image_training import build, split
 from spaces import LogUniform, OneOf, draw
 
 TINY = ["--tiny", "--networks", "MLP", "--epochs", "1", "--trials", "2", "--seeds", "1", "--pairs", "1"]
@@ -89,7 +90,7 @@ def test_the_network_must_be_reversible_for_the_reversible_step(made_up, tmp_pat
 
 
 def test_validation_rows_are_none_of_those_that_are_trained_on(without_fashion_mnist):
-    data = mini_batch.split(mini_batch.TINY)
+    data = split(mini_batch.TINY)
     rows = torch.cat((data.training.inputs.cpu(), data.validation.inputs, data.test.inputs))
     assert len(data.training.classes) == 440
     assert len(data.validation.classes) == 40
@@ -98,9 +99,9 @@ def test_validation_rows_are_none_of_those_that_are_trained_on(without_fashion_m
 
 @pytest.mark.parametrize("name", [name for name, method in mini_batch.METHODS.items() if method.installed])
 def test_every_method_moves_the_network_that_is_judged(name, without_fashion_mnist):
-    sizes, data = mini_batch.TINY, mini_batch.split(mini_batch.TINY)
+    sizes, data = mini_batch.TINY, split(mini_batch.TINY)
     method = mini_batch.METHODS[name]
-    learner = method.start(mini_batch.build("RevMLP", data, sizes, 0), draw(method.space, 1)[0])
+    learner = method.start(build("RevMLP", data, sizes, 0), draw(method.space, 1)[0])
     rows = data.training.inputs[:64], data.training.classes[:64]
     before = learner.judged(rows[0]).detach()
     for _ in range(2):  # SOAP only looks in its first step

@@ -9,8 +9,8 @@ import torch.distributed as dist
 from torch import nn
 
 import revgn
-from networks import normal
 from collectives import Collectives
+from networks import normal
 from parallel.worlds import run
 from revgn.losses import MSELoss
 

@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         return _fail(_of_files(error), 1)
+    except MemoryError as error:
+        return _fail(str(error) or "there is no room in memory; take fewer rows (--rows, --data.rows)", 1)
     except (ValueError, FloatingPointError) as error:
         return _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
 

@@ -179,3 +179,18 @@ def test_a_reader_who_has_seen_enough_is_no_error():
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(MemoryError("the kernel would take 9 TB"), "9 TB"), (MemoryError(), "--rows")]
+)
+def test_full_memory_is_reported_in_one_line(monkeypatch, capsys, error, said):
+    def fail(arguments, rest):
+        raise error
+
+    monkeypatch.setattr("revgn_lab.commands.train.run", fail)
+    assert main(["train", "digits"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("revgn: error: ")
+    assert said in told
+    assert told.count("\n") == 1

@@ -1,5 +1,6 @@
 """A model in a folder: weights, settings, encoding and a card to read, none of which runs code when it is loaded."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
 ENCODING = "preprocessing.json"
 CARD = "README.md"
-FILES = (WEIGHTS, CONFIG, ENCODING, CARD)
+CHECKSUMS = "SHA256SUMS"
+"""Of the two before; the weights carry theirs, and the card may be edited. `sha256sum --check` reads it."""
+FILES = (WEIGHTS, CONFIG, ENCODING, CARD, CHECKSUMS)
 """The weights are written last: where they are, the model is whole."""
 
 
@@ -67,8 +70,14 @@ def write_model(folder: Path, trained: Trained, table: Table) -> None:
         "test_rows": trained.test_rows,
         "scores": {name: dict(each) for name, each in trained.scores.items()},
     }
-    write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
-    write_atomically(folder / ENCODING, json.dumps(trained.encoding.as_dict(), indent=2) + "\n")
+    contents = {
+        CONFIG: yaml.safe_dump(config, sort_keys=False),
+        ENCODING: json.dumps(trained.encoding.as_dict(), indent=2) + "\n",
+    }
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
+    sums = [_checksum(name, content.encode()) for name, content in contents.items()]
+    write_atomically(folder / CHECKSUMS, "".join(f"{line}\n" for line in sums))
     write_atomically(folder / CARD, _card(folder, trained, table))
     with atomic_file(folder / WEIGHTS) as file:
         estimators.save(trained.estimator, file)
@@ -84,12 +93,28 @@ def read_model(folder: Path) -> Model:
     if missing:
         raise FolderError(f"{folder} holds no model: {', '.join(missing)} is missing; name a folder of revgn train")
     try:
+        _require_as_written(folder)
         config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         encoding = Encoding.from_dict(json.loads((folder / ENCODING).read_text(encoding="utf-8")))
         return Model(estimators.load(folder / WEIGHTS), encoding, str(config["target"]), str(config["task"]))
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise FolderError(f"{folder} holds a damaged model ({reason}); put a copy back, or train again") from error
+
+
+def _require_as_written(folder: Path) -> None:
+    """Raise ValueError where settings or encoding do not fit their checksums; models of revgn 0.1 have none."""
+    if not (folder / CHECKSUMS).is_file():
+        return
+    sums = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    for name in (CONFIG, ENCODING):
+        if _checksum(name, (folder / name).read_bytes()) not in sums:
+            raise ValueError(f"{name} does not fit its checksum in {CHECKSUMS}")
+
+
+def _checksum(name: str, content: bytes) -> str:
+    """The line of a file in CHECKSUMS."""
+    return f"{hashlib.sha256(content).hexdigest()}  {name}"
 
 
 def _card(folder: Path, trained: Trained, table: Table) -> str:

@@ -36,7 +36,7 @@ def models(frame, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "task"), [("quantity", "regression"), ("classes", "classification")])
-def test_a_model_is_four_files_of_which_none_is_a_pickle(models, name, task):
+def test_a_model_is_five_files_of_which_none_is_a_pickle(models, name, task):
     assert {path.name for path in (models / name).iterdir()} == set(FILES)
     config = yaml.safe_load((models / name / "config.yaml").read_text())
     assert config["task"] == task

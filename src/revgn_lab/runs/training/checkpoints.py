@@ -1,8 +1,9 @@
 """Checkpoints that are whole or not there, and what is said of one that is damaged."""
 
 import errno
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -37,6 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     with path.open("rb") as file:
         try:
+            _require_whole(file)
             # Only tensors and plain values: a checkpoint from elsewhere cannot run code.
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged pickle can raise anything, by pickle's documentation
@@ -44,6 +46,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "progress" not in checkpoint:
         raise FolderError(_no_checkpoint(path, "it holds something else"))
     return checkpoint
+
+
+def _require_whole(file: BinaryIO) -> None:
+    """Raise BadZipFile where a tensor is not as it was written: torch keeps checksums of all, and compares none."""
+    with zipfile.ZipFile(file) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise zipfile.BadZipFile(f"{broken} is damaged")
+    file.seek(0)
 
 
 def _no_checkpoint(path: Path, reason: str) -> str:

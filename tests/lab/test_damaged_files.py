@@ -25,7 +25,7 @@ from revgn_lab.settings.parsing import parse
 from revgn_lab.studies.rows import Row, read_rows, write_rows
 from tiny_run import TINY
 
-PLACES = [pytest.param((8, 4), id="some"), pytest.param((100, 60), id="many", marks=pytest.mark.nightly)]
+PLACES = [pytest.param((4, 2), id="some"), pytest.param((100, 60), id="many", marks=pytest.mark.nightly)]
 places = pytest.mark.parametrize("places", PLACES)
 ROWS = 40
 
@@ -82,6 +82,14 @@ def test_a_table_is_refused_in_a_line_or_its_numbers_are_finite(frame, tmp_path,
             assert len(found.inputs) == len(found.targets), name
 
 
+def test_letters_that_are_damaged_are_found_when_the_table_is_read(frame, tmp_path):
+    path = tmp_path / "table.parquet"
+    frame.to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"green", b"gr\xffen"))
+    with pytest.raises(DataError, match=r"table.parquet: not a readable parquet file .*; check or replace it"):
+        read_table(path)
+
+
 @places
 def test_images_are_those_that_were_written_or_are_refused(tmp_path, places):
     values = torch.randint(1, 255, (30, 4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -114,7 +122,7 @@ def test_a_checkpoint_is_the_one_that_was_written_or_is_refused(finished, places
     for name, found in read_or_refused(path, places, read_checkpoint, FolderError):
         assert found is None or saved_again(found) == expected, name
         refused += found is None
-    assert refused > 20
+    assert refused > 5
 
 
 @places

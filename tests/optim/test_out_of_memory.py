@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 import revgn
 from networks import normal, rev_mlp
+from revgn import _sizes
 from revgn.control import LineSearch, TrustRegion
 from revgn.losses import MSELoss
 from revgn.solvers import RunningCurvature
@@ -118,6 +119,36 @@ def test_a_step_without_room_changes_nothing_and_the_next_one_is_as_if_it_had_no
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_at_many_more_places(name, steps_before):
     check(name, steps_before, 150)
+
+
+MANY = torch.zeros(1_000_000, 1)  # a kernel of them takes 8 TB, more than any machine has for it
+
+
+@pytest.mark.parametrize("kernel", ["gram", "mean_gram"])
+def test_a_kernel_that_exceeds_the_machine_is_refused_before_it_is_begun(kernel):
+    jacobian = revgn.Jacobian(nn.Linear(1, 1), MANY)
+    with pytest.raises(
+        MemoryError, match=r"the tangent kernel of 1000000 rows .*would take 8 TB, and this machine has"
+    ):
+        getattr(jacobian, kernel)()
+
+
+@pytest.mark.parametrize("name", ["moore-penrose", "levenberg-marquardt", "ridge"])
+def test_a_step_whose_kernel_exceeds_the_machine_changes_nothing(name, monkeypatch):
+    make, optimize = CASES[name]
+    model = make()
+    optimizer = optimize(model)
+    optimizer.step(*batch(0))
+    before = everything(model, optimizer)
+    with monkeypatch.context() as patch:
+        patch.setattr(_sizes.os, "sysconf", lambda name: 32)  # a machine of 1024 bytes
+        with pytest.raises(
+            MemoryError, match=r"the tangent kernel of 8 rows .*would take .*, and this machine has 1.02"
+        ):
+            optimizer.step(*batch(1))
+    assert everything(model, optimizer) == before
+    optimizer.step(*batch(1))
+    assert everything(model, optimizer) != before
 
 
 REAL = """

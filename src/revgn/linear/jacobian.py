@@ -158,6 +158,7 @@ class Jacobian:
 
     def mean_gram(self) -> Tensor:
         """The mean over outputs a of K[., a, ., a], (n, n), float64: a kernel of rows alone; its lower triangle."""
+        require_room(8 * self.rows**2, f"the tangent kernel of {self.rows} rows")
         return self._summed(torch.zeros(self.rows, self.rows, dtype=torch.float64, device=self.device)) / self.d_out
 
     def _summed(self, kernel: Tensor) -> Tensor:

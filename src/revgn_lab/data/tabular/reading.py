@@ -61,7 +61,9 @@ def read_table(path: Path) -> Table:
 
 def _binary(path: Path, suffix: str) -> Frame:
     if suffix == ".parquet":
-        return pd.read_parquet(path).rename(columns=str)
+        frame = pd.read_parquet(path).rename(columns=str)
+        # Words as objects, decoded now: pyarrow finds letters that are damaged only when they are asked for.
+        return frame.astype(dict.fromkeys(frame.select_dtypes("string"), object))
     # Opened here, because numpy leaves the file open when it finds it damaged. A pickle can run any code it likes.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}

@@ -108,6 +108,7 @@ forking = pytest.mark.skipif(sys.platform != "linux", reason="processes are not 
 
 
 @forking
+@pytest.mark.nightly
 def test_a_forked_process_takes_the_steps_of_its_parent_also_while_that_computes():
     finished(FORKED)
 

@@ -27,10 +27,11 @@ pytestmark = pytest.mark.nightly
 
 
 class Method(NamedTuple):
-    """Rows in a batch, and options of the optimizer."""
+    """Rows in a batch, options of the optimizer, and rows in all for two processes."""
 
     batch: int
     options: dict[str, Any]
+    rows: int = ALL
 
 
 CURVATURE = {"right_inverse": "adjoint", "solver": revgn.solvers.RunningCurvature(damping=0.3)}
@@ -40,6 +41,7 @@ METHODS = {
     "reversible, momentum": Method(
         256,
         {"lr": 0.05, "momentum": 0.9, "right_inverse": "reversible", "solver": revgn.solvers.Cholesky(damping=0.3)},
+        rows=ALL // 5,  # whose steps are four times as many
     ),
 }
 
@@ -97,7 +99,7 @@ def trained(name: str, rows: int, dtype: torch.dtype, group: dist.ProcessGroup |
 @functools.cache
 def by_one(name: str, rows: int, dtype: torch.dtype) -> Tensor:
     weights, loss = trained(name, rows, dtype, None)
-    assert loss < 1.5, "it has learnt"  # log 10 at the start
+    assert loss < 2.0, "it has learnt"  # log 10 at the start, 2.3
     return weights
 
 
@@ -114,13 +116,14 @@ def apart(name: str, rows: int, dtype: torch.dtype, world: int) -> float:
     return float((first - one).norm() / one.norm())
 
 
-@pytest.mark.parametrize(("world", "rows"), [(2, ALL), (3, SOME), (8, SOME)])
+@pytest.mark.parametrize("world", [2, 3, 8])
 @pytest.mark.parametrize("name", METHODS)
-def test_three_epochs_in_single_precision_end_with_the_same_weights(name: str, world: int, rows: int) -> None:
+def test_three_epochs_in_single_precision_end_with_the_same_weights(name: str, world: int) -> None:
+    rows = METHODS[name].rows if world == 2 else SOME
     assert apart(name, rows, torch.float32, world) < IN_SINGLE
 
 
-@pytest.mark.parametrize("world", [2, 3, 8])
+@pytest.mark.parametrize("world", [2, 3])
 @pytest.mark.parametrize("name", METHODS)
 def test_three_epochs_in_double_precision_end_with_the_same_weights(name: str, world: int) -> None:
     assert apart(name, SOME, torch.float64, world) < IN_DOUBLE

@@ -205,8 +205,16 @@ def measure(arguments: argparse.Namespace) -> Result:
         for method, make in makers(regression=table.regression, tiny=arguments.tiny).items():
             rows.append(together(name, method, [measured(table, make, *part) for part in parts]))
             BENCHMARK.show(rows[-1:])
-            BENCHMARK.save(arguments, Result(rows), time.perf_counter() - start)
-    return Result(rows, [] if arguments.tiny else checks(rows))
+            BENCHMARK.save(arguments, result_of(rows, arguments.tiny), time.perf_counter() - start)
+    return result_of(rows, arguments.tiny)
+
+
+def result_of(rows: Sequence[Row], tiny: bool) -> Result:
+    """The rows in the order of the tables, with checks, and which tables were not measured on all folds."""
+    ordered = sorted(rows, key=lambda row: list(TABLES).index(row["table"]))
+    short = {row["table"]: row["folds"] for row in ordered if row["folds"] < FOLDS}
+    notes = [f"{table}: {folds} of the {FOLDS} folds alone." for table, folds in short.items()]
+    return Result(ordered, [] if tiny else checks(ordered), notes)
 
 
 def checks(rows: Sequence[Row]) -> list[Check]:

@@ -213,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="*",
         default=[2],
         metavar="P",
-        help="of gloo groups; default: 2 4; none: counts alone",
+        help="of gloo groups; default: 2; without any it only counts",
     )
     arguments = parser.parse_args(argv)
     sizes = TINY if arguments.tiny else FULL

@@ -9,7 +9,10 @@ def everything(model, optimizer):
     grads = [p.grad for p in model.parameters()]
     held = (model.state_dict(), optimizer.state_dict(), grads, [p.requires_grad for p in model.parameters()])
     found, form = tree_flatten_with_path(held)
-    bits = {keystr(path): leaf.detach().numpy().tobytes() if isinstance(leaf, torch.Tensor) else leaf for path, leaf in found}
+    bits = {
+        keystr(path): leaf.detach().numpy().tobytes() if isinstance(leaf, torch.Tensor) else leaf
+        for path, leaf in found
+    }
     return bits | {"form": str(form)}  # empty dicts have no leaves
 
 

@@ -45,11 +45,10 @@ class Processes:
         """The parts of all processes, in order, of so many rows each."""
         # Of equal length, as collectives want them: shorter ones are filled up with what is cut off again.
         most = max(counts)
-        padded = (
-            part.contiguous()
-            if len(part) == most
-            else torch.cat((part, part.new_zeros(most - len(part), *part.shape[1:])))
-        )
+        padded = part.contiguous()
+        if len(part) < most:
+            last = part[-1:] if len(part) else part.new_zeros(1, *part.shape[1:])
+            padded = torch.cat((part, last.expand(most - len(part), *part.shape[1:])))
         parts = [torch.empty_like(padded) for _ in counts]
         self._call(lambda: dist.all_gather(parts, padded, group=self.group))
         self.traffic["all_gather"] += (self.count - 1) * padded.nbytes

@@ -14,8 +14,9 @@ def test_without_a_name_every_benchmark_is_listed_with_its_question(capsys):
     assert main(["bench"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
-        *("block_weights", "dense", "estimators", "generalisation", "lean", "lm", "mini_batch", "monotone", "quick"),
-        *("right_inverses", "scaling", "small_tables", "solvers", "step", "time_to_loss"),
+        *("block_weights", "dense", "estimators", "generalisation", "lean", "lm", "many_processes", "mini_batch"),
+        *("monotone", "quick", "right_inverses", "saturation", "scaling", "small_tables", "solvers", "step"),
+        "time_to_loss",
     ]
     assert all(line.endswith("?") for line in lines)
 

@@ -33,8 +33,10 @@ def save(estimator: GaussNewtonRegressor | GaussNewtonClassifier, path: Path | s
     check_is_fitted(estimator)
     arrays: dict[str, Array] = {}
     attributes = {name: take_apart(value, name, arrays) for name, value in vars(estimator).items()}
-    stored = json.dumps({"class": type(estimator).__name__, "attributes": attributes})
-    content = packed_bytes(arrays, metadata={_HEADER: stored, _CHECKSUM: _checksum(stored, arrays)})
+    stored: dict[str, Any] = {"class": type(estimator).__name__, "attributes": attributes}
+    stored[_CHECKSUM] = _checksum(stored, arrays)
+    # Under one name: several would be written in a random order, and the same estimator as different files.
+    content = packed_bytes(arrays, metadata={_HEADER: json.dumps(stored)})
     if isinstance(path, (Path, str)):
         Path(path).write_bytes(content)
     else:
@@ -50,12 +52,11 @@ def load(path: Path | str) -> Any:
     """
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata()
+            stored = json.loads(file.metadata()[_HEADER])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        # Files of revgn 0.1 have none.
-        if _CHECKSUM in metadata and metadata[_CHECKSUM] != _checksum(metadata[_HEADER], arrays):
+        checksum = stored.pop(_CHECKSUM, None)  # files of revgn 0.1 have none
+        if checksum is not None and checksum != _checksum(stored, arrays):
             raise ValueError(f"{path} is damaged: its content does not fit its checksum; put a copy back")
-        stored = json.loads(metadata[_HEADER])
         estimator = _ESTIMATORS[stored["class"]]()
         for name, held in stored["attributes"].items():
             setattr(estimator, name, put_together(held, arrays))
@@ -64,9 +65,9 @@ def load(path: Path | str) -> Any:
         raise ValueError(f"{path} is no estimator that revgn.estimators.save has written ({error})") from error
 
 
-def _checksum(stored: str, arrays: Mapping[str, Array]) -> str:
+def _checksum(stored: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
     """SHA-256, in hexadecimal, of all that makes the estimator."""
-    found = hashlib.sha256(stored.encode())
+    found = hashlib.sha256(json.dumps(stored).encode())
     for name, array in sorted(arrays.items()):
         found.update(f"{name} {array.dtype.str} {array.shape}".encode())
         found.update(np.ascontiguousarray(array).data)

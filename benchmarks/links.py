@@ -28,23 +28,29 @@ class Link:
 
     Attributes:
         latency: seconds before a round begins to arrive.
-        bandwidth: bytes a second that a process receives.
+        bandwidth: bytes a second that a process receives, by operation.
     """
 
     latency: float
-    bandwidth: float
+    bandwidth: Mapping[str, float]
 
     def seconds(self, messages: Iterable[Message], world: int) -> float:
         """Of messages one after the other."""
         return sum(
-            self.latency * rounds(message, world) + received(message, world) / self.bandwidth for message in messages
+            self.latency * rounds(message, world) + received(message, world) / self.bandwidth[message.operation]
+            for message in messages
         )
 
 
 def fitted(measured: Mapping[Message, float], world: int) -> Link:
     """The link by which the seconds of these messages are told best, by least squares of the relative errors."""
+    operations = sorted({message.operation for message in measured})
     scaled = torch.tensor(
-        [[rounds(m, world) / taken, received(m, world) / taken] for m, taken in measured.items()], dtype=torch.float64
+        [
+            [rounds(m, world) / taken, *(received(m, world) / taken * (m.operation == each) for each in operations)]
+            for m, taken in measured.items()
+        ],
+        dtype=torch.float64,
     )
-    latency, per_byte = torch.linalg.lstsq(scaled, scaled.new_ones(len(scaled), 1)).solution.flatten().tolist()
-    return Link(latency, 1 / per_byte)
+    latency, *per_byte = torch.linalg.lstsq(scaled, scaled.new_ones(len(scaled), 1)).solution.flatten().tolist()
+    return Link(latency, {each: 1 / taken for each, taken in zip(operations, per_byte, strict=True)})

@@ -15,7 +15,7 @@ import revgn
 from revgn.losses import MSELoss
 from revgn.solvers import Cholesky
 
-DAMPING = 1e-3
+DAMPING = 1e3  # of rows that are all alike: half of what a step should move is left
 
 Way = tuple[str, str]
 """What is sharded, "rows" or "features", and the step: "gradient", or a right inverse."""

@@ -1,7 +1,7 @@
 """Training by epochs: a step on each mini-batch, a learning rate that falls to zero, accuracies at fixed marks."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import problems
+from spaces import Setting
+
+TRIAL_SEED = 0
 
 Point = dict[str, float]
 """Of a curve: "epochs" of training done, and of each part that was judged the accuracy, and the loss as "NAME_loss"."""
@@ -84,6 +87,23 @@ def train(
         guess |= {f"{name}_loss": math.log(problems.CLASSES) for name in judges}
         curve += [{"epochs": mark / per_epoch, **guess} for mark in marks[len(curve) :]]
     return curve
+
+
+def tuned(
+    run: Callable[[Setting, int, Mapping[str, Part]], list[Point]],
+    settings: Iterable[Setting],
+    judges: Mapping[str, Part],
+    seeds: int,
+) -> tuple[list[dict[str, Any]], Setting, list[list[Point]]]:
+    """The trials, judged by the rows "validation" alone; the best setting in the end; its curves from other seeds.
+
+    Args:
+        run: the curve of a setting and a seed, on these judges.
+    """
+    validation = {"validation": judges["validation"]}
+    tried = [{"setting": setting, "curve": run(setting, TRIAL_SEED, validation)} for setting in settings]
+    chosen = max(tried, key=lambda trial: trial["curve"][-1]["validation"])["setting"]
+    return tried, chosen, [run(chosen, TRIAL_SEED + 1 + index, judges) for index in range(seeds)]
 
 
 def judged(model: nn.Module, judges: Mapping[str, Part]) -> Point:

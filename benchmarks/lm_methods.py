@@ -13,7 +13,7 @@ from torch.optim import LBFGS, AdamW
 
 import package
 import revgn
-from problems import Problem
+from problems import Problem, squared_error
 
 OURS, TRF, MINPACK, BFGS, ADAMW = "LevenbergMarquardt", "SciPy trf", "SciPy lm", "LBFGS", "AdamW"
 MANY = 10**9  # steps or evaluations, where time ends it
@@ -103,14 +103,10 @@ def by_adamw(on: Problem, watch: Watch, *, lr: float, batch: int | None = None) 
 
     def step(inputs: Tensor, targets: Tensor) -> None:
         optimizer.zero_grad()
-        plain_loss(on.model(inputs), targets).backward()
+        squared_error(on.model(inputs), targets).backward()
         optimizer.step()
 
     in_batches(step, on, batch, watch)
-
-
-def plain_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    return 0.5 * (outputs - targets).square().sum(1).mean()
 
 
 def by_lbfgs(on: Problem, watch: Watch, *, history_size: int) -> None:
@@ -122,7 +118,7 @@ def by_lbfgs(on: Problem, watch: Watch, *, history_size: int) -> None:
 
     def evaluate() -> Tensor:
         optimizer.zero_grad()
-        loss = plain_loss(on.model(on.inputs), on.targets)
+        loss = squared_error(on.model(on.inputs), on.targets)
         watch.steps = max(0, optimizer.state[first].get("n_iter", 0) - 1)  # the one that this pass is of is not done
         watch.look(float(loss.detach()))
         loss.backward()

@@ -1,12 +1,12 @@
 """The problems of `lm`: networks with rows that they are to be fitted to, from a seed, and the same small for tests."""
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from problems import Problem
+from problems import mlp as mlp_of
 from revgn.losses import MSELoss
 
 
@@ -37,12 +37,5 @@ def _random(seed: int, widths: Sequence[int], rows: int) -> Problem:
     return _problem(seed, widths, nn.ReLU, inputs, torch.randn(rows, widths[-1], generator=generator))
 
 
-def _problem(
-    seed: int, widths: Sequence[int], activation: Callable[[], nn.Module], inputs: Tensor, targets: Tensor
-) -> Problem:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.Linear(before, after, dtype=inputs.dtype), activation()]
-    return Problem(nn.Sequential(*layers[:-1]), inputs, targets, MSELoss())
+def _problem(seed: int, widths: Sequence[int], activation: type[nn.Module], inputs: Tensor, targets: Tensor) -> Problem:
+    return Problem(mlp_of(widths, activation=activation, seed=seed, dtype=inputs.dtype), inputs, targets, MSELoss())

@@ -39,7 +39,8 @@ from collectives import Message
 from figures import many_processes_figure
 from links import Link, fitted, received
 from results import Benchmark, Check, Column, Result, Row, at_least, at_most
-from sharded_steps import WAYS, Sizes, Way, part, step_of
+from revgn.linear.sharded import part
+from sharded_steps import WAYS, Sizes, Way, step_of
 from work import Work
 
 FULL = {"rows": Sizes(2048, 784, 4096, 1024), "features": Sizes(1024, 784, 4096, 4096)}

@@ -32,7 +32,7 @@ from typing import Any
 import torch
 
 import measure
-from epochs import Learner, Part, Point, train
+from epochs import TRIAL_SEED, Learner, Part, Point, train, tuned
 from figures import mini_batch_figure
 from image_training import Data, Sizes, build, split
 from mini_batch_methods import ADJOINT, DEFAULT, METHODS, OF_REVGN, OURS
@@ -40,7 +40,7 @@ from results import Benchmark, Check, Column, Result, Row, at_least, at_most, re
 from revgn_lab.runs.environment import environment
 from spaces import Setting, draw, in_words, stated
 
-BATCH, TRIAL_SEED = 1024, 0
+BATCH = 1024
 SHOWN_EPOCHS = (1, 2, 3, 5)
 TARGETS = (0.88, 0.89)  # validation accuracies
 PACED_BATCHES = 20  # what is refreshed now and then is refreshed once in these
@@ -91,13 +91,8 @@ def measured(network: str, name: str, data: Data, sizes: Sizes, budget: Budget) 
         batch = batch_of(setting, sizes)
         return train(learner, data.training, judges, batch=batch, epochs=budget.epochs, seed=seed)
 
-    tried: list[Row] = [
-        {"setting": setting, "curve": run(setting, TRIAL_SEED, {"validation": data.validation})}
-        for setting in draw(method.space, budget.trials)
-    ]
-    chosen = max(tried, key=lambda trial: trial["curve"][-1]["validation"])["setting"]
     judges = {"validation": data.validation, "test": data.test}
-    curves = [run(chosen, TRIAL_SEED + 1 + index, judges) for index in range(budget.seeds)]
+    tried, chosen, curves = tuned(run, draw(method.space, budget.trials), judges, budget.seeds)
     ratio = ratio_to_adam(network, name, chosen, data, sizes, budget.pairs)
     return {
         "network": network,

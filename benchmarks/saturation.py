@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import revgn
-from epochs import Part, Point, train
+from epochs import Part, Point, train, tuned
 from figures import saturation_figure
 from image_training import Data, Sizes, build, split
 from mini_batch_methods import by_gauss_newton
@@ -41,7 +41,6 @@ RATES = {True: (0.5, 1.0, 1.5), False: (0.1, 0.3, 1.0)}  # with memory, and with
 BATCH, JUDGED, EARLY = 512, 5_000, 2
 FULL = Sizes(18_000, {"RevMLP": 1024})
 TINY = Sizes(480, {"RevMLP": 100}, shrink=8)
-TRIAL_SEED = 0
 BENCHMARK = Benchmark(
     __file__,
     __doc__,
@@ -79,8 +78,7 @@ def measured(changed: Sequence[str], data: Data, sizes: Sizes, budget: Budget) -
     some, test = (Part(part.inputs[:JUDGED], part.classes[:JUDGED]) for part in (data.training, data.test))
     judges = {"training": some, "validation": data.validation, "test": test}
 
-    def run(lr: float, seed: int) -> list[Point]:
-        setting: Setting = {"lr": lr, "smoothing": 0.1 if "smoothing" in changed else 0.0}
+    def run(setting: Setting, seed: int, judges: Mapping[str, Part]) -> list[Point]:
         learner = by_gauss_newton(lambda _: options(changed), build("RevMLP", data, sizes, seed), setting)
         return train(
             learner,
@@ -92,15 +90,15 @@ def measured(changed: Sequence[str], data: Data, sizes: Sizes, budget: Budget) -
             decay="decay" in changed,
         )
 
-    tried = {lr: run(lr, TRIAL_SEED) for lr in RATES["memory" in changed]}
-    best = max(tried, key=lambda lr: tried[lr][-1]["validation"])
-    curves = [run(best, TRIAL_SEED + 1 + index) for index in range(budget.seeds)]
+    smoothing = 0.1 if "smoothing" in changed else 0.0
+    settings: list[Setting] = [{"lr": lr, "smoothing": smoothing} for lr in RATES["memory" in changed]]
+    tried, chosen, curves = tuned(run, settings, judges, budget.seeds)
     losses = [curve[-1]["training_loss"] for curve in curves]
     early = [next(p["training_loss"] for p in curve if p["epochs"] >= EARLY) for curve in curves]
     return {
         "setting": ", ".join(changed) or "none: the talk's",
         "changed": list(changed),
-        "lr": best,
+        "lr": chosen["lr"],
         "early": statistics.fmean(early),
         "loss": statistics.fmean(losses),
         "lowest": min(losses),
@@ -109,7 +107,7 @@ def measured(changed: Sequence[str], data: Data, sizes: Sizes, budget: Budget) -
         "training": statistics.fmean(curve[-1]["training"] for curve in curves),
         "test": statistics.fmean(curve[-1]["test"] for curve in curves),
         "curves": curves,
-        "tried": [{"lr": lr, "curve": curve} for lr, curve in tried.items()],
+        "tried": [{"lr": trial["setting"]["lr"], "curve": trial["curve"]} for trial in tried],
     }
 
 
@@ -136,7 +134,7 @@ def checks(rows: Sequence[Row]) -> list[Check]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure what the JSON file does not hold yet, print a table, and write it."""
+    """Measure, print a table, and write it as JSON."""
     parser = BENCHMARK.parser()
     parser.add_argument("--epochs", type=int, default=5, help="of every run; default: %(default)d")
     parser.add_argument("--seeds", type=int, default=3, help="runs of the best learning rate; default: %(default)d")

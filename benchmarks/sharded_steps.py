@@ -58,15 +58,13 @@ def step_of(way: Way, sizes: Sizes, world: int) -> tuple[nn.Module, Callable[[],
     options: dict[str, Any] = {"block_weights": "uniform"} if method == "reversible" else {}
     group = dist.group.WORLD if sharded == "rows" else None
     solver = Cholesky(damping=DAMPING)
-    optimizer = revgn.GaussNewton(
-        model, MSELoss(), lr=1e-6, right_inverse=method, solver=solver, group=group, **options
-    )
+    problem = problems.Problem(model, inputs, targets, MSELoss())
+    take = problem.gauss_newton(lr=1e-6, right_inverse=method, solver=solver, group=group, **options)
 
     def step() -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "no affine layer is surjective")  # of rows that are all alike
-            optimizer.backward(inputs, targets)
-        optimizer.step()
+            take()
 
     return model, step
 
@@ -77,14 +75,9 @@ def gradient(model: nn.Module, inputs: Tensor, targets: Tensor, *, summed: bool)
 
     def step() -> None:
         optimizer.zero_grad()
-        (0.5 * (model(inputs) - targets).square().sum(1).mean()).backward()
+        problems.squared_error(model(inputs), targets).backward()
         for parameter in model.parameters() if summed else ():
             dist.all_reduce(parameter.grad)
         optimizer.step()
 
     return step
-
-
-def part(tensor: Any) -> Tensor:
-    """What of a tensor lies in this process."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

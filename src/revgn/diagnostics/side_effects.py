@@ -19,10 +19,8 @@ def undisturbed(model: nn.Module, device: torch.device) -> Generator[None]:
     # weights, which restoring its mode would not undo.
     modes = [(module, module.training) for module in model.modules()]
     devices = [device] if device.type == "cuda" else []
-    with (
-        full_precision(device),
-        torch.random.fork_rng(devices),
-    ):  # in turns with other threads, whose numbers they are too
+    # In turns with other threads, whose random numbers they are too.
+    with full_precision(device), torch.random.fork_rng(devices):
         try:
             for module, _ in modes:
                 module.training = False

@@ -157,3 +157,4 @@ def _share_others(model: nn.Module, mesh: "DeviceMesh") -> None:
         values = tensor.detach().to(mesh.device_type).contiguous()  # as collectives want them
         dist.broadcast(values, group=mesh.get_group(), group_src=0)
         tensor.data = values
+        torch.autograd.graph.increment_version(tensor)  # what was had of the old values is to be had anew

@@ -64,3 +64,26 @@ def test_damping_is_relative_to_the_same_gram_matrix(case, bias):
     target = normal(40, 6, seed=1)
     expected = SVD().factor(Features.of(features, bias=bias)).solve(target, 0.1)
     torch.testing.assert_close(case.solver.factor(map).solve(target, 0.1).delta, expected.delta, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("change", ["copy_", "load_state_dict"])
+def test_a_projection_that_was_changed_in_place_is_factored_anew(change):
+    first, second = (
+        RandomFeatures(9, 70, activation="identity", generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        for seed in (0, 1)
+    )
+    z, target = normal(40, 9), normal(40, 6, seed=1)
+
+    def solved():
+        features = first.linearize(z)[0]
+        return Eigh().factor(Features.of(features, product=first.product(z))).solve(target)
+
+    before = solved()
+    if change == "copy_":
+        first.projection.copy_(second.projection)
+    else:
+        first.load_state_dict(second.state_dict())
+    after = solved()
+    expected = SVD()(second.linearize(z)[0], target)
+    torch.testing.assert_close(after.delta, expected.delta, rtol=1e-8, atol=1e-10)
+    assert not torch.allclose(before.delta, after.delta, rtol=0.1)

@@ -4,11 +4,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from revgn.linear.features import Features, Weights
 from revgn.linear.map import LinearMap
 from revgn.linear.sharded import beside
 from revgn.linear.spread import SpreadFeatures
+
+
+# C of each basis, which is frozen as a rule, and the number of changes in place that torch had counted by then.
+_roots: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +50,27 @@ def narrowed(map: LinearMap, *, any_rows: bool = False) -> Narrowed | None:
     k, h = product.basis.shape
     if (k + map.columns - h >= map.rows and not any_rows) or k >= h:
         return None
-    root, info = torch.linalg.cholesky_ex(Features.of(product.basis).gram())  # C C^T = V V^T
-    if info != 0:
+    root = _root_of(product.basis)
+    if root is None:
         return None
     root = root.to(product.rows.dtype)
     narrow = Features.of(product.rows @ root, bias=map.columns > h)
     if isinstance(map, SpreadFeatures):
         return Narrowed(SpreadFeatures(narrow, map.shard), product.basis, root)
     return Narrowed(narrow, product.basis, root)
+
+
+def _root_of(basis: Tensor) -> Tensor | None:
+    """The lower C with C C^T = V V^T for V (k, h), in float64; None where V has less than full rank."""
+    if basis.is_inference():  # then changes in place are not counted
+        return _factored(basis)
+    changes, root = _roots.get(basis, (None, None))
+    if changes != basis._version or (root is not None and root.device != basis.device):
+        root = _factored(basis)
+        _roots[basis] = basis._version, root
+    return root
+
+
+def _factored(basis: Tensor) -> Tensor | None:
+    root, info = torch.linalg.cholesky_ex(Features.of(basis).gram())
+    return root if info == 0 else None

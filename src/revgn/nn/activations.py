@@ -95,6 +95,12 @@ def linearize_activation(
     return outputs, jvp
 
 
+def overwriting(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same function, in place where that spares a tensor and autograd allows it: it needs its output alone."""
+    in_place = activation.function_ if isinstance(activation, Activation) else None
+    return activation if in_place is None else in_place
+
+
 def on_a_copy(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """The function's value; a function that works in place (`torch.tanh_`) overwrites a copy, not the inputs."""
     return function(inputs.clone())

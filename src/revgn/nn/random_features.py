@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from revgn.linear.features import Product, remember_product
 from revgn.linear.sharded import beside, entrywise, part, spread_like
-from revgn.nn.activations import ACTIVATIONS, Jvp, find_activation, forward_mode, linearize_activation, on_a_copy
+from revgn.nn.activations import ACTIVATIONS, Jvp, find_activation, forward_mode, linearize_activation, on_a_copy, overwriting
 
 
 class Features(nn.Module):
@@ -114,8 +114,10 @@ class RandomFeatures(Features):
         return inputs if self.projection is None else beside(inputs, self.projection) @ self.projection
 
     def forward(self, inputs: Tensor) -> Tensor:
-        # Without a projection the preactivation is the caller's own tensor, which no activation may overwrite.
-        features = entrywise(self.activation, inputs.clone() if self.projection is None else self._project(inputs))
+        if self.projection is None:  # the preactivation is the caller's own tensor, which no activation may overwrite
+            features = entrywise(self.activation, inputs.clone())
+        else:
+            features = entrywise(overwriting(self.activation), self._project(inputs))
         product = self.product(inputs.detach())
         return features if product is None else remember_product(features, product)
 

@@ -60,9 +60,9 @@ def by_gradient(make: Callable[[nn.Module, Setting], list[Optimizer]], model: nn
     return Learner(optimizers, step, model)
 
 
-def averaged(model: nn.Module, setting: Setting) -> Learner:
-    """AdamW; what is judged is the exponential moving average of its weights."""
-    learner = by_gradient(adamw, model, setting)
+def averaged(start: Callable[[nn.Module, Setting], Learner], model: nn.Module, setting: Setting) -> Learner:
+    """What `start` trains; what is judged is the exponential moving average of the weights."""
+    learner = start(model, setting)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(1 - setting["forgetting"]))
 
     def step(inputs: Tensor, classes: Tensor) -> None:
@@ -135,12 +135,6 @@ def running(setting: Setting) -> dict[str, Any]:
     return {"right_inverse": "adjoint", "solver": revgn.solvers.RunningCurvature(**damping)}
 
 
-def by_default(model: nn.Module, setting: Setting) -> Learner:
-    """The same as it comes, with that learning rate for each layer: targets are divided among them."""
-    layers = sum(p.requires_grad and p.ndim > 1 for p in model.parameters())
-    return by_gauss_newton(running, model, setting | {"lr": layers * setting["lr"]})
-
-
 def spring(setting: Setting) -> dict[str, Any]:
     """The adjoint that solves each batch, damped, and remembers its direction instead of the curvature."""
     solver, momentum = Cholesky(damping=setting["damping"]), 1 - setting["forgetting"]
@@ -151,10 +145,15 @@ SMOOTHING = {"smoothing": OneOf((0.0, 0.1))}
 ADAPTIVE = {"lr": LogUniform(3e-4, 1e-2)} | SMOOTHING
 DECAYED = ADAPTIVE | {"weight_decay": LogUniform(1e-3, 1e-1)}
 CHEAP = {"batch": OneOf((256, 1024))}
+AVERAGED: Space = {"forgetting": LogUniform(0.02, 0.2)}
 ADJOINT, DEFAULT = "Adjoint", "Adjoint-default"
+remembering = functools.partial(averaged, functools.partial(by_gauss_newton, running))
 METHODS = {
     "Adam": Method(functools.partial(by_gradient, adam), ADAPTIVE | CHEAP),
-    "AdamW-averaged": Method(averaged, DECAYED | {"forgetting": LogUniform(0.01, 0.2)} | CHEAP),
+    "AdamW-averaged": Method(
+        functools.partial(averaged, functools.partial(by_gradient, adamw)),
+        DECAYED | {"forgetting": LogUniform(0.01, 0.2)} | CHEAP,
+    ),
     "SGD": Method(functools.partial(by_gradient, sgd), {"lr": LogUniform(0.005, 0.2)} | SMOOTHING | CHEAP),
     "Muon": Method(functools.partial(by_gradient, muon), DECAYED),
     "SOAP": Method(functools.partial(by_gradient, soap), DECAYED, package="pytorch_optimizer"),
@@ -167,12 +166,11 @@ METHODS = {
         functools.partial(by_gauss_newton, reversible), {"lr": LogUniform(0.03, 1.0)} | SMOOTHING, reversible=True
     ),
     ADJOINT: Method(
-        functools.partial(by_gauss_newton, running),
-        {"lr": LogUniform(0.3, 3.0), "damping": LogUniform(0.01, 0.3)} | SMOOTHING,
+        remembering, {"lr": LogUniform(3.0, 30.0), "damping": LogUniform(0.03, 0.3)} | AVERAGED | SMOOTHING
     ),
     # A space of one point, the same for both networks: RunningCurvature's defaults and the learning rate that its
-    # docstring names, a half for each layer, which were chosen on these validation rows.
-    DEFAULT: Method(by_default, {"lr": OneOf((0.5,)), "smoothing": OneOf((0.1,))}),
+    # docstring names, as large as the number of classes. They were chosen on these validation rows.
+    DEFAULT: Method(remembering, {"lr": OneOf((10.0,)), "smoothing": OneOf((0.1,)), "forgetting": OneOf((0.05,))}),
     "SPRING": Method(
         functools.partial(by_gauss_newton, spring),
         {"lr": LogUniform(0.03, 1.0), "damping": LogUniform(1e-3, 1.0), "forgetting": LogUniform(0.03, 0.5)}

@@ -37,7 +37,7 @@ SETTINGS: Sequence[tuple[str, ...]] = [
     *(tuple(other for other in CHANGES if other != change) for change in CHANGES),
     CHANGES,
 ]
-RATES = {True: (0.5, 1.0, 1.5), False: (0.1, 0.3, 1.0)}  # with memory, and without
+ALONE, REMEMBERING, TOGETHER = (0.1, 0.3, 1.0), (0.5, 1.0, 1.5), (5.0, 10.0, 20.0)  # learning rates: see `rates`
 BATCH, JUDGED, EARLY = 512, 5_000, 2
 FULL = Sizes(18_000, {"RevMLP": 1024})
 TINY = Sizes(480, {"RevMLP": 100}, shrink=8)
@@ -73,6 +73,13 @@ def options(changed: Sequence[str]) -> dict[str, Any]:
     return found | ({"solver": revgn.solvers.RunningCurvature()} if "memory" in changed else {})
 
 
+def rates(changed: Sequence[str]) -> tuple[float, ...]:
+    """The learning rates to choose from: with memory the adjoint divides the step by what its layers move together."""
+    if "memory" not in changed:
+        return ALONE
+    return TOGETHER if "adjoint" in changed else REMEMBERING
+
+
 def measured(changed: Sequence[str], data: Data, sizes: Sizes, budget: Budget) -> Row:
     """The trials of a combination, and the courses of its best learning rate from other seeds."""
     some, test = (Part(part.inputs[:JUDGED], part.classes[:JUDGED]) for part in (data.training, data.test))
@@ -91,7 +98,7 @@ def measured(changed: Sequence[str], data: Data, sizes: Sizes, budget: Budget) -
         )
 
     smoothing = 0.1 if "smoothing" in changed else 0.0
-    settings: list[Setting] = [{"lr": lr, "smoothing": smoothing} for lr in RATES["memory" in changed]]
+    settings: list[Setting] = [{"lr": lr, "smoothing": smoothing} for lr in rates(changed)]
     tried, chosen, curves = tuned(run, settings, judges, budget.seeds)
     losses = [curve[-1]["training_loss"] for curve in curves]
     early = [next(p["training_loss"] for p in curve if p["epochs"] >= EARLY) for curve in curves]

@@ -108,3 +108,37 @@ def test_with_the_adjoint_all_layers_take_one_backward_pass_together():
     CountedTanh.passes.clear()
     optimizer.backward(inputs, targets)
     assert CountedTanh.passes.count(100) == 1
+
+
+@pytest.mark.parametrize("scale", [0.3, 4.0])
+def test_with_the_adjoint_layers_together_ask_for_no_more_than_r(scale):
+    """Delta_l = (M_l + lambda I)^-1 Phi_l^T A_l^T r / n, over max(L, r^T M r / r^T r): by numpy, layer by layer."""
+    model = nn.Sequential(nn.Linear(6, 30), nn.Tanh(), nn.Linear(30, 5)).double()
+    with torch.no_grad():
+        model[2].weight.mul_(scale)
+    inputs, targets = normal(40, 6), normal(40, 5, seed=2)
+    optimizer = revgn.GaussNewton(
+        model, MSELoss(), right_inverse="adjoint", solver=RunningCurvature(damping=0.1), momentum=0.0
+    )
+    found = optimizer.direction(inputs, targets)
+    with torch.no_grad():
+        hidden = model[1](model[0](inputs)).numpy()
+        r = (model(inputs) - targets).numpy()
+        pulled = [(r @ model[2].weight.numpy()) * (1 - hidden**2), r]
+    together = sum(np.square(u).sum() for u in pulled) / np.square(r).sum()
+    assert (together > 2) == (scale > 1)
+    for index, features, u in ((0, inputs, pulled[0]), (2, torch.from_numpy(hidden), pulled[1])):
+        mean = covariance(features) / 40
+        ridge = 0.1 * np.trace(mean) / min(len(mean), 40)
+        dense = np.hstack([features.numpy(), np.ones((40, 1))])
+        expected = np.linalg.solve(mean + ridge * np.eye(len(mean)), dense.T @ u / 40) / max(2, together)
+        np.testing.assert_allclose(found[f"{index}.weight"].numpy(), expected[:-1].T, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(found[f"{index}.bias"].numpy(), expected[-1], rtol=1e-8, atol=1e-12)
+
+
+def test_with_the_adjoint_nothing_is_asked_where_nothing_is_left():
+    model = nn.Sequential(nn.Linear(6, 30), nn.Tanh(), nn.Linear(30, 5)).double()
+    inputs = normal(40, 6)
+    optimizer = revgn.GaussNewton(model, MSELoss(), right_inverse="adjoint", solver=RunningCurvature())
+    found = optimizer.direction(inputs, model(inputs).detach())
+    assert all(float(change.abs().max()) == 0 for change in found.values())

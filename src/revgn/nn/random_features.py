@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from revgn.linear.features import Product, remember_product
 from revgn.linear.sharded import beside, entrywise, part, spread_like
-from revgn.nn.activations import ACTIVATIONS, Jvp, find_activation, forward_mode, linearize_activation, on_a_copy, overwriting
+from revgn.nn.activations import (
+    ACTIVATIONS,
+    Jvp,
+    find_activation,
+    forward_mode,
+    linearize_activation,
+    on_a_copy,
+    overwriting,
+)
 
 
 class Features(nn.Module):

@@ -43,7 +43,9 @@ class Adjoint(RightInverse):
     d_out backward passes to the layers' outputs, and a solve a layer.
 
     On mini-batches give it a solver that remembers, `solvers.RunningCurvature()`. No batch is then solved by itself,
-    and v = r / L for L layers takes the place of M_i^-1 r_i: one backward pass, as a gradient has.
+    and one backward pass, as a gradient has, takes the place of M_i^-1: v = r / max(L, m) for L layers and
+    m = r^T M r / r^T r over the batch, so that layers together move the outputs along r by at most r, however large
+    their weights have become. Below L, as M often is before training, nothing is lengthened.
 
     Source: docs/theory.md, "A second exact step"; with one-sided covariance it is FOOF (Benzing 2022).
     """
@@ -100,12 +102,24 @@ class AdjointLinearized(Linearized):
         )
 
     def _remembered(self, equation: Equation, factors: Mapping[nn.Parameter, Factor]) -> Change:
-        """The step by what solvers remember: one backward pass gives all layers their targets, in equal shares."""
-        v = equation.r / len(self.layers)  # M_i is near the identity times their number where layers are near it
-        layers = [block for block in self.jacobian.along(v) if _suits(block)]
-        solutions = [self._solution(layer, layer.cotangents[:, 0], factors, equation) for layer in layers]
+        """The step by what solvers remember: one backward pass gives all layers their targets."""
+        layers = [block for block in self.jacobian.along(equation.r) if _suits(block)]
+        pulled = [layer.cotangents[:, 0] for layer in layers]  # A_l^T r, (n, T, q)
+        share = self._share(equation.r, pulled)
+        solutions = [
+            self._solution(layer, share * u, factors, equation) for layer, u in zip(layers, pulled, strict=True)
+        ]
         made = {p: t for layer, s in zip(layers, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
         return Change(by_parameter=made, defect=0.0, layers=self._reports(layers, solutions))
+
+    def _share(self, r: Tensor, pulled: Sequence[Tensor]) -> Tensor:
+        """1 / max(L, r^T M r / r^T r): v = r times this has r^T M v = r^T r, as M v = r has, or less."""
+        here, whole = (
+            torch.stack([torch.linalg.vector_norm(t, dtype=torch.float64) for t in each]).square().sum()
+            for each in (pulled, [r])
+        )
+        along = self.rows.total(here) / whole  # NaN for r = 0, whose targets are zero
+        return (1 / along.nan_to_num().clamp_min(len(pulled))).to(r.dtype)
 
     def _map(self, layer: AffineBlock) -> LinearMap:
         """[Phi, 1] of the layer, of all rows."""

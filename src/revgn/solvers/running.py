@@ -19,8 +19,8 @@ class RunningCurvature(Solver):
     A mini-batch has fewer rows than a wide layer has features, and a step that solves it exactly undoes what others
     have taught. M knows what the features of other batches look like, and the step leaves these alone. It is not exact
     on any one batch, and says so. For `right_inverse="adjoint"`, whose layers then take one backward pass together, as
-    a gradient does. A good start is a learning rate of half the number of layers, 1.5 for three, that falls to zero, as
-    layers share out the change of the outputs among them. Much higher ones may diverge.
+    a gradient does. Let the learning rate fall to zero, from 1 for squared error, and from the number of classes for
+    cross-entropy, whose r is a step by H = I: where all classes are as likely, the Newton step is that much longer.
 
     M is renewed by the batch at hand at steps 0, 1, 2, 4, 8, ..., so that it is never older than half of what was seen,
     and then every `every` steps: older batches then count `decay` times as much as before, and the weights sum to one

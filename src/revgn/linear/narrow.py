@@ -11,7 +11,6 @@ from revgn.linear.map import LinearMap
 from revgn.linear.sharded import beside
 from revgn.linear.spread import SpreadFeatures
 
-
 # C of each basis, which is frozen as a rule, and the number of changes in place that torch had counted by then.
 _roots: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 

@@ -36,8 +36,8 @@ class Method(NamedTuple):
 
 CURVATURE = {"right_inverse": "adjoint", "solver": revgn.solvers.RunningCurvature(damping=0.3)}
 METHODS = {
-    "running curvature": Method(1024, CURVATURE | {"lr": 1.5}),
-    "running curvature, momentum": Method(1024, CURVATURE | {"lr": 0.15, "momentum": 0.9}, rows=ALL // 5),
+    "running curvature": Method(1024, CURVATURE | {"lr": 10.0}),
+    "running curvature, momentum": Method(1024, CURVATURE | {"lr": 1.0, "momentum": 0.9}, rows=ALL // 5),
     "reversible, momentum": Method(
         256,
         {"lr": 0.05, "momentum": 0.9, "right_inverse": "reversible", "solver": revgn.solvers.Cholesky(damping=0.3)},

@@ -47,7 +47,8 @@ class Adjoint(RightInverse):
     m = r^T M r / r^T r over the batch, so that layers together move the outputs along r by at most r, however large
     their weights have become. Below L, as M often is before training, nothing is lengthened.
 
-    Source: docs/theory.md, "A second exact step"; with one-sided covariance it is FOOF (Benzing 2022).
+    Source: docs/theory.md, "A second exact step"; with one-sided covariance its direction is that of FOOF
+    (Benzing 2022).
     """
 
     def linearize(self, model: nn.Module, inputs: Inputs, parameters: Sequence[nn.Parameter]) -> "AdjointLinearized":

@@ -154,6 +154,17 @@ def test_accepted_steps_never_raise_the_loss(seed, name, scale, dtype, rows, rep
         last = reached
 
 
+@pytest.mark.parametrize("right_inverse", ["adjoint", "moore-penrose"])
+@pytest.mark.parametrize("lr", [3.0, 30.0])
+def test_a_step_too_long_by_the_linear_model_is_damped_until_it_is_not(right_inverse, lr):
+    model, x, y = network("revmlp"), normal(10, 4), normal(10, 3, seed=1)
+    optimizer = revgn.GaussNewton(model, MSELoss(), lr, right_inverse=right_inverse, control=TrustRegion())
+    reports = [optimizer.step(x, y) for _ in range(5)]
+    assert reports[0].attempts > 1
+    assert all(report.accepted for report in reports)
+    assert reports[-1].new_loss < 0.8 * reports[0].loss
+
+
 def test_full_steps_diverge_where_controlled_ones_do_not():
     x, y = normal(20, 4), 3 * normal(20, 3, seed=1)
     losses = {}

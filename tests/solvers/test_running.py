@@ -9,6 +9,7 @@ from torch import nn
 
 import revgn
 from networks import normal
+from revgn.control import TrustRegion
 from revgn.linear import Features
 from revgn.losses import MSELoss
 from revgn.solvers import Cholesky, RunningCurvature
@@ -142,3 +143,16 @@ def test_with_the_adjoint_nothing_is_asked_where_nothing_is_left():
     optimizer = revgn.GaussNewton(model, MSELoss(), right_inverse="adjoint", solver=RunningCurvature())
     found = optimizer.direction(inputs, model(inputs).detach())
     assert all(float(change.abs().max()) == 0 for change in found.values())
+
+
+def test_with_the_adjoint_a_rejected_step_is_tried_again_with_more_damping():
+    model = nn.Sequential(nn.Linear(6, 30), nn.Tanh(), nn.Linear(30, 5)).double()
+    inputs, targets = normal(40, 6), normal(40, 5, seed=2)
+    optimizer = revgn.GaussNewton(
+        model, MSELoss(), 2.0, right_inverse="adjoint", solver=RunningCurvature(), control=TrustRegion()
+    )
+    reports = [optimizer.step(inputs, targets) for _ in range(6)]
+    assert any(report.attempts > 1 for report in reports)
+    losses = [report.loss for report in reports] + [reports[-1].new_loss]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.9 * losses[0]

@@ -49,7 +49,9 @@ class TrustRegion(Control):
                 damping *= max(0.1, 1 - (2 * rho - 1) ** 3)
                 accepted = attempt
                 break
-            if attempt.finite and attempt.before - attempt.predicted_loss <= 4 * trial.smallest * abs(attempt.before):
+            # A step that by the linear model raises the loss is too long, as learning rates above 1 may make it.
+            predicted = abs(attempt.before - attempt.predicted_loss)
+            if attempt.finite and predicted <= 4 * trial.smallest * abs(attempt.before):
                 break  # not even by the linear model would a step be seen in the loss
             damping *= growth
             growth *= 2

@@ -63,6 +63,7 @@ class AdjointLinearized(Linearized):
         self.rows = rows_of(jacobian.inputs)
         self.layers = [block for block in jacobian.along(None) if _suits(block)]
         self.outputs = jacobian.outputs
+        self._pulled: tuple[Tensor, list[AffineBlock]] | None = None
         if not self.layers:
             raise ValueError(
                 "the model has no layer for an adjoint step: affine, with trainable weights, without groups, and with "
@@ -104,7 +105,7 @@ class AdjointLinearized(Linearized):
 
     def _remembered(self, equation: Equation, factors: Mapping[nn.Parameter, Factor]) -> Change:
         """The step by what solvers remember: one backward pass gives all layers their targets."""
-        layers = [block for block in self.jacobian.along(equation.r) if _suits(block)]
+        layers = self._layers_along(equation.r)
         pulled = [layer.cotangents[:, 0] for layer in layers]  # A_l^T r, (n, T, q)
         share = self._share(equation.r, pulled)
         solutions = [
@@ -112,6 +113,12 @@ class AdjointLinearized(Linearized):
         ]
         made = {p: t for layer, s in zip(layers, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
         return Change(by_parameter=made, defect=0.0, layers=self._reports(layers, solutions))
+
+    def _layers_along(self, r: Tensor) -> list[AffineBlock]:
+        """The layers with A_l^T r; kept for another damping: a trial in between changes what autograd has saved."""
+        if self._pulled is None or self._pulled[0] is not r:
+            self._pulled = r, [block for block in self.jacobian.along(r) if _suits(block)]
+        return self._pulled[1]
 
     def _share(self, r: Tensor, pulled: Sequence[Tensor]) -> Tensor:
         """1 / max(L, r^T M r / r^T r): v = r times this has r^T M v = r^T r, as M v = r has, or less."""

@@ -169,8 +169,8 @@ class Features(LinearMap):
         if bias is None:
             return (delta @ matrix).mT, None
         h = self.width
-        # The bias row is a product of one column and one row: `addr_` does the same, many times slower on a CPU.
-        moved = torch.addmm(delta @ matrix[:h, :h], bias.unsqueeze(1), matrix[h : h + 1, :h])
+        # A product of one column and one row; `addr_` is slow where the row is strided, as inverses are in memory.
+        moved = (delta @ matrix[:h, :h]).addmm_(bias.unsqueeze(1), matrix[h : h + 1, :h])
         return moved.mT, torch.addmv(matrix[h, h] * bias, delta, matrix[h, :h])
 
     def dense(self) -> Tensor:

@@ -11,7 +11,7 @@ from revgn.linear.map import LinearMap
 from revgn.linear.sharded import beside
 from revgn.linear.spread import SpreadFeatures
 
-# C of each basis, which is frozen as a rule, and the number of changes in place that torch had counted by then.
+# C of each basis, which is frozen as a rule, with the changes in place that torch had counted by then, and its device.
 _roots: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
@@ -63,11 +63,10 @@ def _root_of(basis: Tensor) -> Tensor | None:
     """The lower C with C C^T = V V^T for V (k, h), in float64; None where V has less than full rank."""
     if basis.is_inference():  # then changes in place are not counted
         return _factored(basis)
-    changes, root = _roots.get(basis, (None, None))
-    if changes != basis._version or (root is not None and root.device != basis.device):
-        root = _factored(basis)
-        _roots[basis] = basis._version, root
-    return root
+    now = basis._version, basis.device
+    if basis not in _roots or _roots[basis][0] != now:
+        _roots[basis] = now, _factored(basis)
+    return _roots[basis][1]
 
 
 def _factored(basis: Tensor) -> Tensor | None:

@@ -44,8 +44,8 @@ class Adjoint(RightInverse):
 
     On mini-batches give it a solver that remembers, `solvers.RunningCurvature()`. No batch is then solved by itself,
     and one backward pass, as a gradient has, takes the place of M_i^-1: v = r / max(L, m) for L layers and
-    m = r^T M r / r^T r over the batch, so that layers together move the outputs along r by at most r, however large
-    their weights have become. Below L, as M often is before training, nothing is lengthened.
+    m = r^T M r / r^T r over the batch. Layers that reach their targets then move the outputs along r by r together, or
+    by less, however large their weights have become.
 
     Source: docs/theory.md, "A second exact step"; with one-sided covariance its direction is that of FOOF
     (Benzing 2022).

@@ -169,9 +169,9 @@ class Features(LinearMap):
         if bias is None:
             return (delta @ matrix).mT, None
         h = self.width
-        # A product of one column and one row; `addr_` is slow where the row is strided, as inverses are in memory.
-        moved = (delta @ matrix[:h, :h]).addmm_(bias.unsqueeze(1), matrix[h : h + 1, :h])
-        return moved.mT, torch.addmv(matrix[h, h] * bias, delta, matrix[h, :h])
+        row = matrix[h, :h].contiguous()  # inverses lie in memory by columns, and strided vectors are slow
+        moved = (delta @ matrix[:h, :h]).addr_(bias, row)
+        return moved.mT, torch.addmv(matrix[h, h] * bias, delta, row)
 
     def dense(self) -> Tensor:
         """A itself: a copy, unless it lies in memory without a bias.

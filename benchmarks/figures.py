@@ -130,13 +130,12 @@ def mini_batch_figure(content: Content) -> Figure:
             _by_marks(axes[1], row, row["ratio"], look)
         highest = max(point["test"] for row in chosen for curve in row["curves"] for point in curve)
         for each, label in zip(axes, ("epochs", "time, in epochs of Adam with batches of 1024"), strict=True):
-            each.set(xlabel=label, ylim=(highest - 0.1, highest + 0.005))
+            each.set(xlabel=label, ylim=(highest - 0.1, highest + 0.005), xscale="log")
             _plain(each)
+            each.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            each.xaxis.set_major_formatter("{x:g}")
+            each.minorticks_off()
         axes[0].set_ylabel(f"test accuracy, {network}")
-        axes[1].set_xscale("log")
-        axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes[1].xaxis.set_major_formatter("{x:g}")
-        axes[1].minorticks_off()
         axes[1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 

@@ -112,7 +112,7 @@ class RunningFactor(Factor):
     def _inverse(self, damping: float) -> Tensor:
         """(M + lambda I)^-1, factored in float64 and kept in the map's dtype: a product is quicker than two solves."""
         state = self.state
-        if "inverse" not in state or float(state["damping"]) != damping:
+        if not state.keys() >= {"inverse", "damping"} or float(state["damping"]) != damping:
             damped = state["mean"].to(torch.float64, copy=True)
             diagonal = damped.diagonal()
             diagonal.add_(damping * diagonal.sum() / self.gram_size(self.map))

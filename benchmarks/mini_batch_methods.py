@@ -145,7 +145,6 @@ SMOOTHING = {"smoothing": OneOf((0.0, 0.1))}
 ADAPTIVE = {"lr": LogUniform(3e-4, 1e-2)} | SMOOTHING
 DECAYED = ADAPTIVE | {"weight_decay": LogUniform(1e-3, 1e-1)}
 CHEAP = {"batch": OneOf((256, 1024))}
-AVERAGED: Space = {"forgetting": LogUniform(0.02, 0.2)}
 ADJOINT, DEFAULT = "Adjoint", "Adjoint-default"
 remembering = functools.partial(averaged, functools.partial(by_gauss_newton, running))
 METHODS = {
@@ -166,7 +165,9 @@ METHODS = {
         functools.partial(by_gauss_newton, reversible), {"lr": LogUniform(0.03, 1.0)} | SMOOTHING, reversible=True
     ),
     ADJOINT: Method(
-        remembering, {"lr": LogUniform(3.0, 30.0), "damping": LogUniform(0.03, 0.3)} | AVERAGED | SMOOTHING
+        remembering,
+        {"lr": LogUniform(3.0, 30.0), "damping": LogUniform(0.03, 0.3), "forgetting": LogUniform(0.02, 0.2)}
+        | SMOOTHING,
     ),
     # A space of one point, the same for both networks: RunningCurvature's defaults and the learning rate that its
     # docstring names, as large as the number of classes. They were chosen on these validation rows.

@@ -163,7 +163,7 @@ def checks(rows: Sequence[Row]) -> list[Check]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print a table, and write it as JSON."""
+    """Measure what the JSON file does not hold yet, print a table, and write it."""
     parser = BENCHMARK.parser()
     parser.add_argument("--epochs", type=int, default=5, help="of every run; default: %(default)d")
     parser.add_argument("--seeds", type=int, default=3, help="runs of the best learning rate; default: %(default)d")

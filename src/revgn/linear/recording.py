@@ -125,23 +125,21 @@ def _cotangents(outputs: Tensor, calls: list[Call], seeds: Sequence[Tensor | Non
     """The derivative A of the seeded outputs by what each layer gave, (n, seeds, ...), in one backward pass a seed."""
     n, d = len(outputs), len(seeds)
     shapes = [(n, d, one.shape[0] // n, *one.shape[1:]) for one in calls]
-    whole: list[Tensor | None] = [None] * len(calls)
+    zero = outputs.new_zeros(())
+    whole = [zero.expand(shape) if d == 1 else outputs.new_zeros(shape) for shape in shapes]
     edges = [one.edge for one in calls]
     for index, seed in enumerate(seeds if calls and outputs.requires_grad else ()):
         if seed is None:
             continue
         found: Any = torch.autograd.grad(outputs, edges, seed, retain_graph=True, allow_unused=True)
-        for place, (gradient, shape) in enumerate(zip(found, shapes, strict=True)):
+        for place, gradient in enumerate(found):
             if gradient is None:
                 continue
             if d == 1:  # as it is, without a copy
-                whole[place] = gradient.reshape(shape)
-                continue
-            a = outputs.new_zeros(shape) if (before := whole[place]) is None else before
-            a[:, index] = gradient.reshape(n, *shape[2:])
-            whole[place] = a
-    zero = outputs.new_zeros(())
-    return [zero.expand(shape) if a is None else a for a, shape in zip(whole, shapes, strict=True)]
+                whole[place] = gradient.reshape(shapes[place])
+            else:
+                whole[place][:, index] = gradient.reshape(n, *shapes[place][2:])
+    return whole
 
 
 def _block(parameters: list[nn.Parameter], uses: list[tuple[Use, Tensor]]) -> Block | None:

@@ -85,9 +85,8 @@ def linearize_activation(
     """
     if not isinstance(activation, Activation):
         return on_a_copy(activation, inputs), partial(forward_mode, activation, inputs)
-    in_place = activation.function_
-    outputs = in_place(inputs) if owned and in_place is not None else activation.function(inputs)
-    at = inputs if in_place is None else outputs
+    outputs = (overwriting(activation) if owned else activation)(inputs)
+    at = inputs if activation.function_ is None else outputs
 
     def jvp(tangent: Tensor) -> Tensor:
         return activation.derivative(tangent, at, grad_input=tangent if owned else torch.empty_like(tangent))

@@ -27,7 +27,6 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -40,6 +39,7 @@ from results import Benchmark, Check, Column, Result, Row, at_least, at_most, re
 from revgn_lab.runs.environment import environment
 from spaces import Setting, draw, in_words, stated
 
+Key = tuple[str, str, int]  # network, method, epochs
 BATCH = 1024
 SHOWN_EPOCHS = (1, 2, 3, 5)
 TARGETS = (0.88, 0.89)  # validation accuracies
@@ -103,7 +103,6 @@ def measured(network: str, name: str, data: Data, sizes: Sizes, budget: Budget) 
         **summary(curves, ratio),
         "curves": curves,
         "tried": tried,
-        "plan": plan(network, name, data, sizes, budget),
         "environment": environment(),
         "seconds": time.perf_counter() - began,
     }
@@ -168,6 +167,16 @@ def stretch(learner: Learner, rows: Part, batch: int, count: int) -> measure.Ste
     return step
 
 
+def wanted(networks: Sequence[str], names: Sequence[str], data: Data, sizes: Sizes, budget: Budget) -> dict[Key, Row]:
+    """The plans of the rows that are asked for: every method that exists for a network."""
+    return {
+        (network, name, budget.epochs): plan(network, name, data, sizes, budget)
+        for network in networks
+        for name in names or [name for name, method in METHODS.items() if method.installed]
+        if network == "RevMLP" or not METHODS[name].reversible
+    }
+
+
 def plan(network: str, name: str, data: Data, sizes: Sizes, budget: Budget) -> Row:
     """All that decides what a row holds, but for the code."""
     features, space = sizes.features[network], stated(METHODS[name].space)
@@ -223,7 +232,7 @@ def beside_the_best(rows: Sequence[Row], network: str) -> Margin | None:
     return Margin(network, f"{row['method']}, {row['epochs']} epochs", cost, point["test"], reached)
 
 
-def result_of(rows: Mapping[Any, Row], tiny: bool) -> Result:
+def result_of(rows: Mapping[Key, Row], tiny: bool) -> Result:
     """The rows in the order of networks and methods, with checks and what is to be said beside them."""
     networks, methods = list(FULL.features), list(METHODS)
     ordered = sorted(
@@ -259,9 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     budget = Budget(arguments.epochs, arguments.trials, arguments.seeds, arguments.pairs)
 
     def measure_all() -> Result:
-        began = time.perf_counter()
         data = split(sizes)
-        rows = {(row["network"], row["method"], row["epochs"]): row for row in BENCHMARK.kept(arguments)}
+        rows: dict[Key, Row] = {(r["network"], r["method"], r["epochs"]): r for r in BENCHMARK.kept(arguments)}
         if others := {row["plan"]["data"] for row in rows.values()} - {data.name}:
             parser.error(f"the JSON file holds rows of {others.pop()}, these are {data.name}; give another --out")
         if arguments.costs:
@@ -270,17 +278,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 row |= summary(row["curves"], ratio)
                 BENCHMARK.show([row])
             return result_of(rows, arguments.tiny)
-        for network in arguments.networks:
-            for name in arguments.methods or [name for name, method in METHODS.items() if method.installed]:
-                if METHODS[name].reversible and network != "RevMLP":
-                    continue
-                key = network, name, budget.epochs
-                known = key in rows and rows[key]["plan"] == plan(network, name, data, sizes, budget)
-                if arguments.anew or not known:
-                    rows[key] = measured(network, name, data, sizes, budget)
-                    BENCHMARK.save(arguments, result_of(rows, arguments.tiny), time.perf_counter() - began)
-                BENCHMARK.show([rows[key]])
-        return result_of(rows, arguments.tiny)
+        return BENCHMARK.complete(
+            arguments,
+            rows,
+            wanted(arguments.networks, arguments.methods, data, sizes, budget),
+            lambda key: measured(key[0], key[1], data, sizes, budget),
+            lambda rows: result_of(rows, arguments.tiny),
+            anew=arguments.anew,
+        )
 
     BENCHMARK.run(arguments, measure_all)
 

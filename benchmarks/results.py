@@ -3,16 +3,17 @@
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from revgn.naming import unknown_name
 from revgn_lab.files import write_atomically
 from revgn_lab.runs.environment import environment
 
 Row = dict[str, Any]
+Key = TypeVar("Key", bound=Hashable)
 
 OUT = Path("runs/benchmarks")
 
@@ -139,8 +140,36 @@ class Benchmark:
         path = self._path(arguments)
         return self._read(path)["rows"] if path.is_file() else []
 
+    def complete(
+        self,
+        arguments: argparse.Namespace,
+        rows: dict[Key, Row],
+        plans: Mapping[Key, Row],
+        measured: Callable[[Key], Row],
+        result_of: Callable[[Mapping[Key, Row]], Result],
+        *,
+        anew: bool = False,
+    ) -> Result:
+        """Measure what is not there by the same plan; each row is shown, and written as soon as it is there.
+
+        Args:
+            arguments: of the command line.
+            rows: what is there, which the new rows join.
+            plans: of the rows that are wanted: all that decides what a row holds, but for the code.
+            measured: makes a row.
+            result_of: what is written, from all rows that are there.
+            anew: whether to measure also what is there.
+        """
+        began = time.perf_counter()
+        for key, plan in plans.items():
+            if anew or key not in rows or rows[key]["plan"] != plan:
+                rows[key] = measured(key) | {"plan": plan}
+                self.save(arguments, result_of(rows), time.perf_counter() - began)
+            self.show([rows[key]])
+        return result_of(rows)
+
     def save(self, arguments: argparse.Namespace, result: Result, seconds: float) -> Row:
-        """Write the JSON file; returns what it holds. Benchmarks that take hours do so after every row."""
+        """Write the JSON file; returns what it holds."""
         options = {name: value for name, value in vars(arguments).items() if name not in ("out", "plot", "redraw")}
         content = {
             "benchmark": self.name,

@@ -20,7 +20,6 @@ A row is written as soon as it is there, and rows that the JSON file holds alrea
 """
 
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +118,6 @@ def measured(changed: Sequence[str], data: Data, sizes: Sizes, budget: Budget) -
         "test": statistics.fmean(curve[-1]["test"] for curve in curves),
         "curves": curves,
         "tried": [{"lr": trial["setting"]["lr"], "curve": trial["curve"]} for trial in tried],
-        "plan": plan(changed, data, budget),
     }
 
 
@@ -173,16 +171,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes, budget = TINY if arguments.tiny else FULL, Budget(arguments.epochs, arguments.seeds)
 
     def measure_all() -> Result:
-        began, data = time.perf_counter(), split(sizes)
+        data = split(sizes)
         plans = {changed: plan(changed, data, budget) for changed in SETTINGS}
         kept = {tuple(row["changed"]): row for row in BENCHMARK.kept(arguments)}
-        rows = {changed: row for changed, row in kept.items() if row["plan"] == plans[changed]}
-        for changed in SETTINGS:
-            if changed not in rows:
-                rows[changed] = measured(changed, data, sizes, budget)
-                BENCHMARK.save(arguments, result_of(rows, arguments.tiny), time.perf_counter() - began)
-            BENCHMARK.show([rows[changed]])
-        return result_of(rows, arguments.tiny)
+        return BENCHMARK.complete(
+            arguments,
+            {changed: row for changed, row in kept.items() if row["plan"] == plans[changed]},
+            plans,
+            lambda changed: measured(changed, data, sizes, budget),
+            lambda rows: result_of(rows, arguments.tiny),
+        )
 
     BENCHMARK.run(arguments, measure_all)
 

@@ -5,12 +5,12 @@
 All rows at once (1,024), the authors' network of two blocks, squared error and cross-entropy (its curvature taken as
 the identity), learning rate 1, initial weights of standard deviation 1e-3 to 1, `TrustRegion()` with its defaults. The
 loss after each step is measured anew and compared with the one before. Beside it the first steps without any control:
-what the trust region is there for.
+what the trust region is there for. Rows that the JSON file holds already, of the same plan, are kept.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import problems
 import revgn
@@ -19,6 +19,7 @@ from results import Benchmark, Check, Column, Result, Row, at_least, at_most, re
 from revgn.control import TrustRegion
 from revgn.losses import CrossEntropyLoss, MSELoss
 
+Key = tuple[str, str, float]  # data, loss, standard deviation of the initial weights
 DATA = ("digits", "fashion-mnist")
 LOSSES = {"mse": MSELoss, "cross-entropy": CrossEntropyLoss}
 SCALES = (1e-3, 1e-2, 1e-1, 1.0)
@@ -72,14 +73,17 @@ def largest_without(problem: Problem) -> float:
     return largest
 
 
-def measured(data: Sequence[str], rows: int, hidden: int, steps: int) -> Iterator[Row]:
-    """A row for each setting."""
-    for name, loss, init_std in itertools.product(data, LOSSES, SCALES):
-        row: Row = {"data": name, "loss": loss, "init_std": init_std}
-        row |= controlled(make(name, loss, init_std, rows, hidden), steps)
-        row["free"] = largest_without(make(name, loss, init_std, rows, hidden))
-        BENCHMARK.show([row])
-        yield row
+def measured(key: Key, rows: int, hidden: int, steps: int) -> Row:
+    """The row of a setting."""
+    row: Row = dict(zip(("data", "loss", "init_std"), key, strict=True))
+    row |= controlled(make(*key, rows, hidden), steps)
+    return row | {"free": largest_without(make(*key, rows, hidden))}
+
+
+def result_of(rows: Mapping[Key, Row], tiny: bool) -> Result:
+    """The rows in the order of the settings, with checks."""
+    ordered = [rows[key] for key in itertools.product(DATA, LOSSES, SCALES) if key in rows]
+    return Result(ordered, [] if tiny else checks(ordered))
 
 
 def checks(rows: Sequence[Row]) -> list[Check]:
@@ -98,11 +102,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--hidden", type=int, default=2000, metavar="H", help="features; default: %(default)s")
     arguments = parser.parse_args(argv)
     require_known(parser, "data set", arguments.data, DATA)
-    rows, hidden, steps = (64, 100, 3) if arguments.tiny else (1024, arguments.hidden, arguments.steps)
+    sizes = (64, 100, 3) if arguments.tiny else (1024, arguments.hidden, arguments.steps)
+    plan: Row = dict(zip(("rows", "hidden", "steps"), sizes, strict=True))
+    keys = list(itertools.product(arguments.data or DATA, LOSSES, SCALES))
 
     def measure_all() -> Result:
-        found = list(measured(arguments.data or DATA, rows, hidden, steps))
-        return Result(found, [] if arguments.tiny else checks(found))
+        kept = {(row["data"], row["loss"], row["init_std"]): row for row in BENCHMARK.kept(arguments)}
+        return BENCHMARK.complete(
+            arguments,
+            {key: row for key, row in kept.items() if row["plan"] == plan},
+            dict.fromkeys(keys, plan),
+            lambda key: measured(key, *sizes),
+            lambda rows: result_of(rows, arguments.tiny),
+        )
 
     BENCHMARK.run(arguments, measure_all)
 

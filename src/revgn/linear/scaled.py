@@ -12,17 +12,21 @@ class ScaledColumns(SameDomain):
 
     Args:
         map: A.
-        least: what D must not fall below, (columns,), the norms of earlier steps: a parameter that has ceased to move
-            the outputs would else run away. None for nothing.
+        earlier: D of the step before, (columns,), below which D falls only where it is more than eps^(-1/4) times a
+            column's norm: a parameter that has ceased to move the outputs would else run away. None: this is the first.
 
-    Source: Marquardt (1963); the largest of all steps as in Moré (1978).
+    Source: Marquardt (1963); the largest norm of all steps as in Moré (1978), who keeps it however large: a parameter
+    whose column shrinks by many orders of magnitude, as where NIST's MGH10 begins, is then held fast by any damping.
     """
 
-    def __init__(self, map: Weighted, least: Tensor | None = None) -> None:
+    def __init__(self, map: Weighted, earlier: Tensor | None = None) -> None:
         super().__init__(map)
         dense = map.dense()
         norms = torch.linalg.vector_norm(dense, dim=0)
-        self.norms = norms if least is None else torch.maximum(norms, least.to(norms))
+        self.norms = norms
+        if earlier is not None:  # with the least damping, eps, the largest D damps by sqrt(eps) of the column itself
+            most = torch.finfo(norms.dtype).eps ** -0.25 * norms
+            self.norms = torch.maximum(norms, torch.minimum(earlier.to(norms), most))
         self.scale = torch.where(self.norms > 0, self.norms, 1.0)  # a parameter that moves nothing stays where it is
         self._dense = dense / self.scale
 

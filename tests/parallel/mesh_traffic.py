@@ -24,6 +24,12 @@ class Sizes:
     certified: int
 
     @property
+    def triangle(self) -> int:
+        """Entries of the lower triangle of a Gram matrix, with what lies above it in squares of 128 on the diagonal."""
+        ends = [min(start + 128, self.n) for start in range(0, self.n, 128)]
+        return sum((stop - start) * stop for start, stop in zip([0, *ends], ends, strict=False))
+
+    @property
     def of_gradient(self) -> Counter[tuple[int, ...]]:
         """What is summed up over processes in a forward and a backward pass, by shape."""
         # The first half-coupling reads the inputs, which need no gradient.
@@ -34,9 +40,7 @@ class Sizes:
         solved, half = self.solved, self.half
         found: Counter[tuple[int, ...]] = Counter()
         found[self.n, half] += 2 * self.blocks + 2 * solved - 1  # products with the weights, forwards and backwards
-        for start in range(0, self.n, 256):
-            stop = min(start + 256, self.n)
-            found[stop - start, stop] += 2 * solved
+        found[(self.triangle,)] += 2 * solved
         found[self.n, 8] += 2 * solved  # the defect of each solution by eight probes
         found[self.n, min(8, self.d_out)] += 1  # that of the solution for r, which may have fewer columns than probes
         found[self.n, half] += refined

@@ -1,17 +1,19 @@
 """The linear map of one layer: its features at a batch, with a bias column that is never formed."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from revgn.linear.kept import Kept
 from revgn.linear.map import LinearMap
-from revgn.linear.sharded import beside, whole
+from revgn.linear.sharded import beside, is_sharded, whole, wholes
 
-# Rows of the tiles in which the lower triangle of a Gram matrix is formed: 10 of 16 tiles at n = 1024. Narrower ones
-# leave out more, but products of few rows are slower than what they save.
-TILE = 256
+# Rows of the tiles on the diagonal of a lower triangle: 9 of 16 parts of a Gram matrix are formed at n = 1024. Narrower
+# ones leave out more, but products of few rows are slower than what they save.
+TILE = 128
 
 Weights = tuple[Tensor, Tensor | None]
 """A vector of the domain: the rows of Delta for the features, (h, k), and its bias row, (k,), or None."""
@@ -88,8 +90,7 @@ class Features(LinearMap):
     def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
         if self.product is not None and len(self.product.basis) < self.rows:
             # Z (V V^T) Z^T: products of width k in place of h.
-            metric = whole(self.product.basis @ self.product.basis.mT)
-            gram = ((self.product.rows @ metric) @ self.product.rows.mT).to(dtype)
+            gram = ((self.product.rows @ _metric(self.product.basis)) @ self.product.rows.mT).to(dtype)
         else:
             gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
             for index, here in enumerate(self.slices):
@@ -188,6 +189,10 @@ class Features(LinearMap):
         return torch.cat((features, features.new_ones(self.rows, 1)), dim=1) if self.bias else features
 
 
+# V V^T, (k, k), of the basis of a product.
+_metric = Kept(lambda basis: whole(basis @ basis.mT))
+
+
 def _affine(features: Tensor, delta: Tensor, bias: Tensor | None) -> Tensor:
     if bias is None:
         return whole(features @ delta)
@@ -196,9 +201,26 @@ def _affine(features: Tensor, delta: Tensor, bias: Tensor | None) -> Tensor:
 
 def add_lower_product(matrix: Tensor, out: Tensor, tile: int = TILE) -> None:
     """Add M M^T to `out`, (m, m), for M (m, p): the lower triangle, and no more of the upper than tiles bring."""
-    for start in range(0, len(matrix), tile):
-        stop = start + tile
-        out[start:stop, :stop] += whole(matrix[start:stop] @ matrix[:stop].mT)
+    tiles = list(lower_tiles(0, len(matrix), tile))
+    products: Iterable[Tensor] = (matrix[rows] @ matrix[columns].mT for rows, columns in tiles)
+    if is_sharded(matrix):  # one sum over processes, of all tiles
+        products = wholes(list(products))
+    for (rows, columns), product in zip(tiles, products, strict=True):
+        out[rows, columns] += product
+
+
+def lower_tiles(start: int, stop: int, tile: int = TILE) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of tiles that cover a lower triangle: squares on the diagonal, and what is left of them.
+
+    By halves, so that most of it is in large products, which are faster than many small ones.
+    """
+    if stop - start <= tile:
+        yield slice(start, stop), slice(start, stop)
+        return
+    middle = start + math.ceil((stop - start) / tile / 2) * tile
+    yield from lower_tiles(start, middle, tile)
+    yield from lower_tiles(middle, stop, tile)
+    yield slice(middle, stop), slice(start, middle)
 
 
 def split_rows(rows: int, step: int) -> list[slice]:

@@ -4,15 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from revgn.linear.features import Features, Weights
+from revgn.linear.kept import Kept
 from revgn.linear.map import LinearMap
 from revgn.linear.sharded import beside
 from revgn.linear.spread import SpreadFeatures
-
-# C of each basis, which is frozen as a rule, with the changes in place that torch had counted by then, and its device.
-_roots: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +56,10 @@ def narrowed(map: LinearMap, *, any_rows: bool = False) -> Narrowed | None:
     return Narrowed(narrow, product.basis, root)
 
 
-def _root_of(basis: Tensor) -> Tensor | None:
+def _root(basis: Tensor) -> Tensor | None:
     """The lower C with C C^T = V V^T for V (k, h), in float64; None where V has less than full rank."""
-    if basis.is_inference():  # then changes in place are not counted
-        return _factored(basis)
-    now = basis._version, basis.device
-    if basis not in _roots or _roots[basis][0] != now:
-        _roots[basis] = now, _factored(basis)
-    return _roots[basis][1]
-
-
-def _factored(basis: Tensor) -> Tensor | None:
     root, info = torch.linalg.cholesky_ex(Features.of(basis).gram())
     return root if info == 0 else None
+
+
+_root_of = Kept(_root)  # a basis is frozen as a rule

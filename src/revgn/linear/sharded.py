@@ -13,6 +13,13 @@ def whole(tensor: Tensor) -> Tensor:
     return _Whole.apply(tensor) if is_sharded(tensor) else tensor  # pyright: ignore[reportReturnType]
 
 
+def wholes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The plain tensors that DTensors of one placement stand for, by one collective."""
+    flat = whole(torch.cat([tensor.flatten() for tensor in tensors]))
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
 def beside(tensor: Tensor, other: Tensor) -> Tensor:
     """The tensor as a replicated DTensor on the mesh of `other`, if that is a DTensor; else as it is."""
     if not is_sharded(other) or is_sharded(tensor):

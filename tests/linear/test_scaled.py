@@ -22,11 +22,10 @@ def test_columns_have_unit_length_in_any_units():
     torch.testing.assert_close(columns(UNITS).dense().norm(dim=0), torch.ones(3, dtype=torch.float64))
 
 
-def test_a_column_that_shrinks_keeps_its_norm_up_to_a_fourth_root_of_epsilon():
+def test_a_column_that_shrinks_keeps_its_norm_up_to_ten_thousand_times():
     at_first = columns(torch.ones(3, dtype=torch.float64)).norms
     later = columns(torch.tensor([10.0, 1e-3, 1e-9], dtype=torch.float64), at_first).norms
-    most = torch.finfo(torch.float64).eps ** -0.25 * 1e-9
-    torch.testing.assert_close(later, at_first * torch.tensor([10.0, 1.0, most], dtype=torch.float64))
+    torch.testing.assert_close(later, at_first * torch.tensor([10.0, 1.0, 1e-5], dtype=torch.float64))
 
 
 def test_a_parameter_that_moves_nothing_stays_where_it_is():

@@ -6,13 +6,16 @@ from torch import Tensor
 from revgn.linear.map import LinearMap, SameDomain, Vector
 from revgn.linear.weighted import Weighted
 
+# What D may be of a column's norm: damping of epsilon, the least there is, then damps by 1e8 epsilon in that column.
+LARGEST = 1e4
+
 
 class ScaledColumns(SameDomain):
     """A D^-1, D the norms of A's columns, for a map that is held densely: few parameters.
 
     Args:
         map: A.
-        earlier: D of the step before, (columns,), below which D falls only where it is more than eps^(-1/4) times a
+        earlier: D of the step before, (columns,), below which D falls only where it is more than 10,000 times a
             column's norm: a parameter that has ceased to move the outputs would else run away. None: this is the first.
 
     Source: Marquardt (1963); the largest norm of all steps as in Moré (1978), who keeps it however large: a parameter
@@ -24,9 +27,8 @@ class ScaledColumns(SameDomain):
         dense = map.dense()
         norms = torch.linalg.vector_norm(dense, dim=0)
         self.norms = norms
-        if earlier is not None:  # with the least damping, eps, the largest D damps by sqrt(eps) of the column itself
-            most = torch.finfo(norms.dtype).eps ** -0.25 * norms
-            self.norms = torch.maximum(norms, torch.minimum(earlier.to(norms), most))
+        if earlier is not None:
+            self.norms = torch.maximum(norms, torch.minimum(earlier.to(norms), LARGEST * norms))
         self.scale = torch.where(self.norms > 0, self.norms, 1.0)  # a parameter that moves nothing stays where it is
         self._dense = dense / self.scale
 

@@ -166,7 +166,10 @@ class Linearization:
         if not bool(torch.isfinite(second).all()):
             return None
         made = self._linearized.change(dataclasses.replace(equation, r=second), self._factor_with(damping))
-        long, bent = (self._linearized.norm(each.by_parameter) for each in (change, made))
+        long, bent = (
+            torch.stack([torch.linalg.vector_norm(t, dtype=torch.float64) for t in each.by_parameter.values()]).norm()
+            for each in (change, made)
+        )
         return made.by_parameter if bool(2 * bent <= SMALL_BEND * long) else None
 
     def spectrum(self) -> tuple[Tensor, Tensor]:

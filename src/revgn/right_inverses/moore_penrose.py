@@ -1,7 +1,7 @@
 """The Moore-Penrose inverse of the whole Jacobian, by the tangent kernel: for any module."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,11 +116,6 @@ class MoorePenroseLinearized(Linearized):
             suspicion=(moved - equation.r).square().sum(1),
             route=_route(made),
         )
-
-    def norm(self, change: Mapping[nn.Parameter, Tensor]) -> Tensor:
-        if not isinstance(self._map, ScaledColumns):
-            return super().norm(change)
-        return torch.linalg.vector_norm(self._map.scale * self._map.stack(change).squeeze(1), dtype=torch.float64)
 
     def spectrum(self, equation: Equation, factor: FactorOf) -> tuple[Tensor, Tensor]:
         """Eigenvalues w (N,) of the weighted J J^T, and the squares of r - J theta in its eigenvectors, (N,)."""

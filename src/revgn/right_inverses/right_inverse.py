@@ -1,7 +1,7 @@
 """What a right inverse of the Jacobian is asked, and what it answers."""
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -93,11 +93,6 @@ class Linearized(abc.ABC):
     @abc.abstractmethod
     def change(self, equation: Equation, factor: FactorOf) -> Change:
         """The change Delta with J Delta = r, or as near as this right inverse gets."""
-
-    def norm(self, change: Mapping[nn.Parameter, Tensor]) -> Tensor:
-        """The norm that damping keeps small, float64: of all parameters together, where they are not scaled."""
-        norms = [torch.linalg.vector_norm(moved, dtype=torch.float64) for moved in change.values()]
-        return torch.stack(norms).norm()
 
 
 class RightInverse(abc.ABC):

@@ -16,7 +16,7 @@ from revgn.solvers import Eigh
 
 N, D, H = 192, 256, 2048
 UNIT = 2 * N * H * (D // 2)  # one n x d/2 x h product, theory's unit of cost
-GRAM = 7 / 9 * 2 * N * N * H / UNIT  # one Gram matrix in these units, of which tiles leave out 64 rows by 128
+GRAM = 2 * N * N * H / UNIT  # one Gram matrix in these units: 2 n / d
 
 
 def problem(num_blocks, first_activation="relu"):

@@ -25,8 +25,8 @@ class Sizes:
 
     @property
     def triangle(self) -> int:
-        """Entries of the lower triangle of a Gram matrix, with what lies above it in squares of 128 on the diagonal."""
-        ends = [min(start + 128, self.n) for start in range(0, self.n, 128)]
+        """Entries of the lower triangle of a Gram matrix, with what lies above it in squares of 256 on the diagonal."""
+        ends = [min(start + 256, self.n) for start in range(0, self.n, 256)]
         return sum((stop - start) * stop for start, stop in zip([0, *ends], ends, strict=False))
 
     @property

@@ -240,7 +240,7 @@ def test_a_step_sends_gram_matrices_and_products_with_the_weights_and_nothing_as
 def test_the_traffic_of_a_step_of_a_large_network_beside_that_of_a_gradient() -> None:
     """By formula: a step of one block sends less; one of all surjective blocks their Gram matrices besides."""
     # Few rows, as many as the state is wide, and of all blocks but the first, which is linear, or of the last alone.
-    for rows, solved, most in ((1024, 3, 1.55), (1024, 1, 0.85), (256, 3, 1.3), (256, 1, 0.8)):
+    for rows, solved, most in ((1024, 3, 1.6), (1024, 1, 0.9), (256, 3, 1.35), (256, 1, 0.8)):
         sizes = Sizes(rows, 392, 10, 4, solved, 32)
         assert entries(sizes.of_step()) / entries(sizes.of_gradient) < most, (rows, solved)
 

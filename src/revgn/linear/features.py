@@ -11,8 +11,8 @@ from revgn.linear.kept import Kept
 from revgn.linear.map import LinearMap
 from revgn.linear.sharded import beside, is_sharded, whole, wholes
 
-# Rows of the tiles on the diagonal of a lower triangle: 10 of 16 parts of a Gram matrix are formed at n = 1024. Tiles of
-# 128 rows save 6 % of its time, but round otherwise: of 192 steps on digits in float32 one was no longer exact.
+# Rows of the tiles on the diagonal of a lower triangle: 10 of 16 parts of a Gram matrix are formed at n = 1024. Tiles
+# of 128 rows save 6 % of its time, but round otherwise: of 192 steps on digits in float32 one was no longer exact.
 TILE = 256
 
 Weights = tuple[Tensor, Tensor | None]

@@ -5,7 +5,7 @@ The unit is one product of n x d/2 by d/2 x h, 2 n h d/2 operations: see "Cost" 
 
 from dataclasses import dataclass
 
-from revgn.linear.features import lower_tiles
+from revgn.linear.features import TILE, split_rows
 from revgn.optim import certificate as certified
 from revgn.solvers.solver import PROBES
 
@@ -37,9 +37,7 @@ class Sizes:
     def gram(self) -> float:
         """Products that the lower triangle of one Gram matrix is worth, formed in tiles; n > h: in parameter space."""
         small, large = sorted((self.rows, self.hidden))
-        entries = sum(
-            (rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in lower_tiles(0, small)
-        )
+        entries = sum((strip.stop - strip.start) * strip.stop for strip in split_rows(small, TILE))
         return 2.0 * entries * large / self.unit
 
     @property

@@ -54,7 +54,7 @@ def cases() -> dict[str, Case]:
     found["weighed rows"] = small(weighed=True)
     found["features rebuilt, in chunks"] = small(keep_features=False, chunk_rows=4)
     found["more rows than features"] = small(40, weighed=True)
-    found["Gram matrices of several tiles"] = small(270, net_hidden_features=302, net_first_activation="identity")
+    found["Gram matrices of several tiles"] = small(270, net_hidden_features=802, net_first_activation="identity")
     for name, entry in RIGHT_INVERSES.items():
         if entry.right_inverse.takes_shards:
             found[name] = small(right_inverse=entry.right_inverse)

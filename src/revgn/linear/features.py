@@ -1,6 +1,5 @@
 """The linear map of one layer: its features at a batch, with a bias column that is never formed."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +8,10 @@ from torch import Tensor
 
 from revgn.linear.kept import Kept
 from revgn.linear.map import LinearMap
-from revgn.linear.sharded import beside, is_sharded, whole, wholes
+from revgn.linear.sharded import beside, is_sharded, together, whole
 
-# Rows of the tiles on the diagonal of a lower triangle: 10 of 16 parts of a Gram matrix are formed at n = 1024. Tiles
-# of 128 rows save 6 % of its time, but round otherwise: of 192 steps on digits in float32 one was no longer exact.
+# Rows of the strips in which the lower triangle of a Gram matrix is formed: 10 of 16 parts of it at n = 1024. Strips of
+# 128 rows save 6 % of its time, but round otherwise: of 192 steps on digits in float32 one was no longer exact.
 TILE = 256
 
 Weights = tuple[Tensor, Tensor | None]
@@ -200,27 +199,23 @@ def _affine(features: Tensor, delta: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def add_lower_product(matrix: Tensor, out: Tensor, tile: int = TILE) -> None:
-    """Add M M^T to `out`, (m, m), for M (m, p): the lower triangle, and no more of the upper than tiles bring."""
-    tiles = list(lower_tiles(0, len(matrix), tile))
-    products: Iterable[Tensor] = (matrix[rows] @ matrix[columns].mT for rows, columns in tiles)
-    if is_sharded(matrix):  # one sum over processes, of all tiles
-        products = wholes(list(products))
-    for (rows, columns), product in zip(tiles, products, strict=True):
-        out[rows, columns] += product
+    """Add M M^T to `out`, (m, m), for M (m, p): the lower triangle, and no more of the upper than strips bring."""
+    strips = lower_product(matrix, tile)
+    add_lower(together(whole, list(strips)) if is_sharded(matrix) else strips, out)
 
 
-def lower_tiles(start: int, stop: int, tile: int = TILE) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of tiles that cover a lower triangle: squares on the diagonal, and what is left of them.
+def lower_product(matrix: Tensor, tile: int = TILE) -> Iterator[Tensor]:
+    """M M^T for M (m, p) in strips of rows, each up to the diagonal."""
+    return (matrix[here] @ matrix[: here.stop].mT for here in split_rows(len(matrix), tile))
 
-    By halves, so that most of it is in large products, which are faster than many small ones.
-    """
-    if stop - start <= tile:
-        yield slice(start, stop), slice(start, stop)
-        return
-    middle = start + math.ceil((stop - start) / tile / 2) * tile
-    yield from lower_tiles(start, middle, tile)
-    yield from lower_tiles(middle, stop, tile)
-    yield slice(middle, stop), slice(start, middle)
+
+def add_lower(strips: Iterable[Tensor], out: Tensor) -> None:
+    """Add to `out`, (m, m), strips of rows of a lower triangle."""
+    start = 0
+    for strip in strips:
+        stop = strip.shape[1]
+        out[start:stop, :stop] += strip
+        start = stop
 
 
 def split_rows(rows: int, step: int) -> list[slice]:

@@ -13,9 +13,9 @@ def whole(tensor: Tensor) -> Tensor:
     return _Whole.apply(tensor) if is_sharded(tensor) else tensor  # pyright: ignore[reportReturnType]
 
 
-def wholes(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The plain tensors that DTensors of one placement stand for, by one collective."""
-    flat = whole(torch.cat([tensor.flatten() for tensor in tensors]))
+def together(collective: Callable[[Tensor], Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """What a collective that works entry by entry makes of each of the tensors, by one message for all of them."""
+    flat = collective(torch.cat([tensor.flatten() for tensor in tensors]))
     parts = flat.split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from revgn._alone import alone
 from revgn._sizes import naming_sizes
+from revgn.linear.products import ShortProducts
 from revgn.linear.sharded import is_sharded, numbers
 from revgn.linear.shards import Shard
 
@@ -172,7 +173,7 @@ def jvp(model: nn.Module, inputs: Inputs, change: Change) -> tuple[Tensor, Tenso
                 p: forward_ad.make_dual(p.detach(), change[p].detach()) if p in change else p.detach()
                 for p in parameters
             }
-            with swapped(model, duals):
+            with swapped(model, duals), ShortProducts():
                 dual = call(model, inputs)
             outputs, moved = cast(tuple[Tensor, Tensor | None], forward_ad.unpack_dual(dual))
             # A graph although all parameters were replaced by tensors without one: some are read elsewhere.

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 # As torch.distributed calls them, and as DTensors do.
-_OPERATIONS = {"allreduce_": "all_reduce", "all_reduce": "all_reduce", "allgather_": "all_gather"}
+_OPERATIONS = {
+    "allreduce_": "all_reduce",
+    "all_reduce": "all_reduce",
+    "allgather_": "all_gather",
+    "alltoall_base_": "all_to_all",
+}
 
 
 @dataclass(frozen=True)
@@ -19,8 +25,8 @@ class Message:
     """One collective.
 
     Attributes:
-        operation: "all_reduce" or "all_gather".
-        size: bytes of the tensor that is summed up, or of the part that each process gives.
+        operation: "all_reduce", "all_gather" or "all_to_all".
+        size: bytes of the tensor that is summed up, or of what a process gives: the same to all, or a part to each.
     """
 
     operation: str
@@ -28,7 +34,9 @@ class Message:
 
 
 class Collectives(TorchDispatchMode):
-    """Each collective: its operation, and the shape, dtype and bytes of every tensor that it was called with.
+    """Each collective: its operation, and the shape, dtype and bytes of what it was called with and what it brought.
+
+    The first is summed up, or given; the others are what is gathered, or together what the others gave in an exchange.
 
     (torch's own CommDebugMode follows modules by hooks, and loses its place in forward passes within a step.)
     """
@@ -50,6 +58,9 @@ class Collectives(TorchDispatchMode):
         name = func._schema.name.rpartition("::")[2]
         if func.namespace in ("c10d", "_c10d_functional") and "wait" not in name and "_wrap" not in name:
             tensors = [leaf for leaf in tree_leaves(args[0]) if isinstance(leaf, Tensor)]
+            if _OPERATIONS.get(name) == "all_to_all":
+                found, given, _, lengths, *_ = args
+                tensors = [given, found[lengths[dist.get_rank()] :]]
             self.calls.append((name, [(tuple(t.shape), t.dtype, t.nbytes) for t in tensors]))
 
     @property
@@ -69,6 +80,8 @@ class Collectives(TorchDispatchMode):
         for name, tensors in self.calls:
             if _OPERATIONS[name] == "all_reduce":
                 found["all_reduce"] += sum(size for _, _, size in tensors)
+            elif _OPERATIONS[name] == "all_to_all":
+                found["all_to_all"] += tensors[1][2]
             elif tensors[0][1] not in (torch.uint8, torch.int64):  # in which objects travel, with their lengths
                 # One tensor a process, of which this process has its own.
                 found["all_gather"] += sum(size for _, _, size in tensors[1:])

@@ -10,14 +10,15 @@ from collectives import Message
 
 
 def received(message: Message, world: int) -> float:
-    """Bytes that a process receives, by rings: of a sum twice the others' parts of it, else what others give."""
-    if message.operation == "all_reduce":
-        return 2 * (world - 1) / world * message.size
-    return (world - 1) * message.size
+    """Bytes that a process receives, by rings: of a sum twice the others' parts of it, else what others give it."""
+    shares = {"all_reduce": 2 / world, "all_gather": 1.0, "all_to_all": 1 / world}
+    return shares[message.operation] * (world - 1) * message.size
 
 
 def rounds(message: Message, world: int) -> int:
-    """Messages that wait for each other, by trees: log2 P, and for a sum there and back."""
+    """Messages that wait for each other, by trees: log2 P, and for a sum there and back; in an exchange one by one."""
+    if message.operation == "all_to_all":
+        return world - 1
     once = math.ceil(math.log2(world)) if world > 1 else 0
     return 2 * once if message.operation == "all_reduce" else once
 

@@ -130,6 +130,7 @@ class AffineBlock(Block):
         weight, bias, features, groups, transposed: as of `Affine`, all uses of the weight one after another in T.
         cotangents: A, (n, d_out, T, q): the derivative of the outputs by the layer's output.
         product: phi as a product Z V, where it is one and T = 1.
+        gram: phi phi^T, (n, n), and 1 where there is a bias, if that is at hand and T = 1; its lower triangle is read.
     """
 
     weight: nn.Parameter
@@ -139,6 +140,7 @@ class AffineBlock(Block):
     groups: int = 1
     transposed: bool = False
     product: Product | None = None
+    gram: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.parameters = (self.weight,) if self.bias is None else (self.weight, self.bias)
@@ -149,14 +151,26 @@ class AffineBlock(Block):
         return Features.of(self.features.flatten(0, 1), bias=self.bias is not None, product=self.product)
 
     @property
-    def _pairs_are_cheaper(self) -> bool:
+    def plain(self) -> bool:
+        """Whether the layer is phi W^T + b with one W of shape (q, p)."""
+        return self.groups == 1 and not self.transposed
+
+    def by_parameter(self, delta: Tensor, bias: Tensor | None) -> dict[nn.Parameter, Tensor]:
+        """A vector of the domain of `map` as changes of the weight and the bias of a plain layer."""
+        found = {self.weight: delta.mT.reshape(self.weight.shape)}
+        if self.bias is not None and bias is not None:
+            found[self.bias] = bias.view_as(self.bias)
+        return found
+
+    @property
+    def pairs_are_cheaper(self) -> bool:
         """Than products of per-example gradients."""
         p, q, d = self.features.shape[2], self.cotangents.shape[3], self.outputs
         return self.groups == 1 and self.positions**2 * (p + d * d * (q + 1)) <= d * d * p * q + d * d * q
 
     @functools.cached_property
     def pair_terms(self) -> Sequence[PairTerm]:
-        if not self._pairs_are_cheaper:
+        if not self.pairs_are_cheaper:
             return ()
         phi, a = self.features, self.cotangents
         if self.positions == 1:
@@ -185,13 +199,16 @@ class AffineBlock(Block):
         return dataclasses.replace(self, features=features, cotangents=cotangents, product=product)
 
     def add_strip(self, strip: Tensor, here: slice) -> None:
-        if not self._pairs_are_cheaper:
+        if not self.pairs_are_cheaper:
             return super().add_strip(strip, here)
         rows, d = here.stop - here.start, len(strip) // (here.stop - here.start)
         phi, a = self.features, self.cotangents
         by_row = strip.view(rows, d, here.stop, d)
         for s, t in itertools.product(range(self.positions), repeat=2):
-            gram = phi[here, s] @ phi[: here.stop, t].mT + float(self.bias is not None)
+            if self.gram is not None:
+                gram = self.gram[here, : here.stop]
+            else:
+                gram = phi[here, s] @ phi[: here.stop, t].mT + float(self.bias is not None)
             pairs = _by_rows(a[here, :, s], d) @ _by_rows(a[: here.stop, :, t], d).mT
             by_row.addcmul_(pairs.view_as(by_row).to(strip.dtype), gram[:, None, :, None].to(strip.dtype))
         return None
@@ -212,8 +229,12 @@ class AffineBlock(Block):
     def _by_group(self, tensor: Tensor) -> Tensor:
         return tensor.unflatten(-1, (self.groups, -1))
 
+    def target(self, v: Tensor) -> Tensor:
+        """A^T v, (n, T, q), for v (n, d_out): what the layer's outputs are to move by."""
+        return torch.einsum("bdtq,bd->btq", self.cotangents, v)
+
     def adjoint(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
-        u = torch.einsum("bdtq,bd->btq", self.cotangents, v)  # A^T v, the layer's target
+        u = self.target(v)
         if self.product is not None:  # T = 1: (Z V)^T u = V^T (Z^T u)
             delta = (u[:, 0].mT @ self.product.rows) @ self.product.basis
         else:

@@ -1,4 +1,4 @@
-"""What the processes of a group tell each other: rows gathered, sums, and that one of them has failed."""
+"""What the processes of a group tell each other: parts gathered, exchanged and summed up, and that one has failed."""
 
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -29,8 +29,8 @@ class Processes:
     Attributes:
         count: of processes.
         index: of this one, from 0.
-        traffic: bytes that this process was sent so far, by operation: "all_gather" counts the parts of the others,
-            "all_reduce" the tensor that is summed up, whatever way the backend takes.
+        traffic: bytes that this process was sent so far, by operation: "all_gather" and "all_to_all" count the parts of
+            the others, "all_reduce" the tensor that is summed up, whatever way the backend takes.
 
     Raises:
         Unreachable: by every method.
@@ -53,6 +53,18 @@ class Processes:
         self._call(lambda: dist.all_gather(parts, padded, group=self.group))
         self.traffic["all_gather"] += (self.count - 1) * padded.nbytes
         return [whole[:count] for whole, count in zip(parts, counts, strict=True)]
+
+    def exchange(self, parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> list[Tensor]:
+        """What each process has for this one, of these shapes, for what this one has for each."""
+        sent = torch.cat([part.flatten() for part in parts])
+        lengths = [shape.numel() for shape in shapes]
+        # Zeros rather than what lies in memory, which tests by groups without other processes would take for numbers.
+        found = sent.new_zeros(sum(lengths))
+        self._call(
+            lambda: dist.all_to_all_single(found, sent, lengths, [part.numel() for part in parts], group=self.group)
+        )
+        self.traffic["all_to_all"] += (len(found) - lengths[self.index]) * found.itemsize
+        return [flat.view(shape) for flat, shape in zip(found.split(lengths), shapes, strict=True)]
 
     def objects(self, own: _Kind) -> list[_Kind]:
         """What each process has to say, in order; pickled on the way."""

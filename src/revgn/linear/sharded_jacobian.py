@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from revgn._sizes import require_room
 from revgn.linear.functional import Change, Inputs, Whole, full_precision
 from revgn.linear.jacobian import Jacobian
-from revgn.linear.jacobian_blocks import ALL_ROWS, Block, are_all
+from revgn.linear.jacobian_blocks import ALL_ROWS, AffineBlock, Block, are_all
 from revgn.linear.plan import one_by_one
 from revgn.linear.shards import Shard
+from revgn.linear.spread import SpreadFeatures
 from revgn.linear.strips import Strips
 from revgn.linear.whole import WholeJacobian
 
@@ -21,7 +22,9 @@ class ShardedJacobian(Jacobian):
     """J of all rows, each process with the blocks of its own; products and kernels are the same in all.
 
     `apply` gathers outputs, `adjoint` sums changes up, as a gradient of several processes is. For the kernel the
-    features and cotangents of one layer at a time are gathered, never J; each process forms some of its rows.
+    cotangents of one layer at a time are gathered, never J, and its features; each process forms some of its rows.
+    Features of a layer that has as many as there are rows are not gathered but exchanged, and its change is not summed
+    up but put together, as of `SpreadFeatures`: less to send, and no process has them all.
 
     Args:
         model: in every process the same, with the same parameters.
@@ -82,17 +85,52 @@ class ShardedJacobian(Jacobian):
             local = self.local.apply(change, shard.places_here(rows))
         return some.everywhere(local)
 
+    @functools.cached_property
+    def _exchanged(self) -> dict[nn.Parameter, tuple[AffineBlock, SpreadFeatures]]:
+        """The layers whose features are exchanged, and [phi, 1] of all rows."""
+        found: dict[nn.Parameter, tuple[AffineBlock, SpreadFeatures]] = {}
+        for block in self.blocks:
+            if not isinstance(block, AffineBlock) or not block.plain or block.positions > 1:
+                continue
+            map = SpreadFeatures(block.map(), self.inputs)
+            if map.wide and block.pairs_are_cheaper and block.product is None:  # a product has less to gather
+                found[block.weight] = block, map
+        return found
+
     def adjoint(self, v: Tensor) -> dict[nn.Parameter, Tensor]:
-        with self.inputs.together():
-            local = self.local.adjoint(self.inputs.here(v))
-        return {p: self.inputs.total(moved) for p, moved in local.items()}
+        shard = self.inputs
+        v = shard.here(v)
+        if "blocks" not in vars(self):
+            with shard.together():
+                local = self.local.adjoint(v)
+            return {p: shard.total(moved) for p, moved in local.items()}
+        found: dict[nn.Parameter, Tensor] = {}
+        with full_precision(self.device):
+            for block in self.blocks:
+                if block.parameters[0] in self._exchanged:
+                    layer, map = self._exchanged[block.parameters[0]]
+                    found |= layer.by_parameter(*map.adjoint(shard.everywhere(layer.target(v)[:, 0])))
+                else:
+                    with shard.together():
+                        local = block.adjoint(v)
+                    found |= {p: shard.total(moved) for p, moved in local.items()}
+        return {p: found[p] for p in self.parameters}
+
+    def _all_rows(self, block: Block) -> Block:
+        """The block with what it takes to form rows of its kernel."""
+        everywhere = self.inputs.everywhere
+        if block.parameters[0] not in self._exchanged:
+            return block.with_rows(everywhere)
+        layer, map = self._exchanged[block.parameters[0]]
+        gram = map.gram(layer.features.dtype)
+        return dataclasses.replace(layer, cotangents=everywhere(layer.cotangents), gram=gram)
 
     def _summed(self, kernel: Tensor) -> Tensor:
         strips, repeat = Strips(self.inputs, self.rows), len(kernel) // self.rows
         parts = [kernel.new_zeros((s.stop - s.start) * repeat, s.stop * repeat) for s in strips.mine]
         for block in self.blocks:
-            of_all = block.with_rows(self.inputs.everywhere)
             with full_precision(self.device):
+                of_all = self._all_rows(block)
                 for part, here in zip(parts, strips.mine, strict=True):
                     of_all.add_strip(part, here)
         return strips.assembled(parts, kernel, repeat)

@@ -1,6 +1,6 @@
 """Where the rows of a batch lie: all of them here, or some here and the others in other processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -72,11 +72,28 @@ class Shard(Rows):
     def everywhere(self, tensor: Tensor) -> Tensor:
         own = len(self._own)
         by_row = tensor.unflatten(0, (max(1, own), -1))[:own]
-        parts = self.processes.gather(by_row, [len(places) for places in self._places])
-        whole = by_row.new_empty(self.count, *by_row.shape[1:])
+        return self._in_order(self.processes.gather(by_row, [len(places) for places in self._places])).flatten(0, 1)
+
+    def _in_order(self, parts: Sequence[Tensor]) -> Tensor:
+        """The rows of the batch, given those of each process."""
+        whole = parts[0].new_empty(self.count, *parts[0].shape[1:])
         for places, part in zip(self._places, parts, strict=True):
             whole[places] = part
-        return whole.flatten(0, 1)
+        return whole
+
+    def columns(self, matrix: Tensor) -> Tensor:
+        """All rows of some columns, as many in each process, given all columns of the rows that lie here."""
+        own = len(self._own)
+        by_row = matrix.unflatten(0, (max(1, own), -1))[:own]
+        parts = by_row.tensor_split(self.processes.count, dim=-1)
+        like = parts[self.processes.index].shape[1:]
+        found = self.processes.exchange(parts, [torch.Size((len(places), *like)) for places in self._places])
+        return self._in_order(found).flatten(0, 1)
+
+    def all_columns(self, part: Tensor, columns: int) -> Tensor:
+        """The whole of a matrix (m, columns), given the columns of this process, as `columns` deals them."""
+        counts = [len(each) for each in torch.arange(columns).tensor_split(self.processes.count)]
+        return torch.cat([each.mT for each in self.processes.gather(part.mT, counts)], dim=1)
 
     def total(self, tensor: Tensor) -> Tensor:
         return self.processes.total(tensor if len(self._own) else torch.zeros_like(tensor))

@@ -1,19 +1,23 @@
 """The linear map of a layer whose rows lie in several processes."""
 
+import functools
+
 import torch
 from torch import Tensor
 
-from revgn.linear.features import Features, Weights
+from revgn.linear.features import Features, Weights, add_lower, lower_product
 from revgn.linear.map import LinearMap, SameDomain
+from revgn.linear.sharded import together
 from revgn.linear.shards import Rows, Shard
-from revgn.linear.strips import Strips
 
 
 class SpreadFeatures(SameDomain):
     """A = [Phi, 1] of all rows of a batch, given that of the rows that lie here.
 
     Right-hand sides and products have the rows of all processes, in each of them; vectors of the domain are the same in
-    all. Of the Gram matrix each process forms some rows, from features that are gathered for it and let go again.
+    all. Where there are as many columns as rows the features are exchanged once: each process gives some rows of all
+    columns for all rows of some columns, and no process ever has all features. From these it has its columns' part of
+    Phi Phi^T, which is summed up over processes, and its columns of u^T Phi, which are gathered.
 
     Args:
         local: the map of the rows that lie here, in memory as a whole.
@@ -27,35 +31,32 @@ class SpreadFeatures(SameDomain):
         super().__init__(local)
         if len(local.slices) > 1:
             raise ValueError(
-                f"chunk_rows with a batch over {shard.processes.count} processes, which gather features; leave "
+                f"chunk_rows with a batch over {shard.processes.count} processes, which exchange features; leave "
                 "chunk_rows out, or use more processes"
             )
         self.local, self.shard = local, shard
         self.rows = shard.rows_for(local.rows)
 
+    @functools.cached_property
+    def _columns(self) -> Tensor:
+        """This process's columns of Phi, of all rows."""
+        return self.shard.columns(self.local.chunk(self.local.slices[0]))
+
     def apply(self, x: Weights) -> Tensor:
         return self.shard.everywhere(self.local.apply(x))
 
     def adjoint(self, u: Tensor) -> Weights:
-        delta, bias = self.local.adjoint(self.shard.here(u))
-        # Transposed in memory, as a layer's weight is: summed up as it lies there.
-        return self.shard.total(delta.mT).mT, (None if bias is None else u.sum(0))
+        # (k, h), as a layer's weight lies in memory
+        if self.wide:
+            delta = self.shard.all_columns(u.mT @ self._columns, self.local.width)
+        else:  # more rows than a sum over them has entries
+            delta = self.shard.total(self.local.adjoint(self.shard.here(u))[0].mT)
+        return delta.mT, (u.sum(0) if self.local.bias else None)
 
     def gram(self, dtype: torch.dtype = torch.float64) -> Tensor:
-        left, right = self._sides()
-        strips = Strips(self.shard, self.rows)
-        parts = [(left[here] @ right[: here.stop].mT).to(dtype) for here in strips.mine]
-        gram = strips.assembled(parts, like=right.new_empty(0, dtype=dtype))
+        gram = torch.zeros(self.rows, self.rows, dtype=dtype, device=self.device)
+        add_lower(together(self.shard.processes.total, list(lower_product(self._columns))), gram)
         return gram.add_(1.0) if self.local.bias else gram
-
-    def _sides(self) -> tuple[Tensor, Tensor]:
-        """Two matrices of all rows whose product, the second transposed, is Phi Phi^T."""
-        product = self.local.product
-        if product is not None and len(product.basis) < self.rows:  # narrower: less to gather
-            rows = self.shard.everywhere(product.rows)
-            return rows @ (product.basis @ product.basis.mT), rows
-        features = self.shard.everywhere(self.local.chunk(self.local.slices[0]))
-        return features, features
 
     def column_gram(self) -> Tensor:
         return self.shard.total(self.local.column_gram())

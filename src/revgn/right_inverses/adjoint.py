@@ -87,7 +87,7 @@ class AdjointLinearized(Linearized):
         first: list[Solution] = []
         for _ in range(1 + (REFINEMENTS if surjective else 0)):
             solutions = self._solutions(used, equation, equation.r - moved, factors)
-            step = {p: t for layer, s in zip(used, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
+            step = {p: t for layer, s in zip(used, solutions, strict=True) for p, t in layer.by_parameter(*s.x).items()}
             made = {p: made[p] + t for p, t in step.items()} if made else step
             # J Delta
             moved = moved + self.rows.everywhere(torch.stack([layer.apply(step) for layer in used]).sum(0))
@@ -111,7 +111,7 @@ class AdjointLinearized(Linearized):
         solutions = [
             self._solution(layer, share * u, factors, equation) for layer, u in zip(layers, pulled, strict=True)
         ]
-        made = {p: t for layer, s in zip(layers, solutions, strict=True) for p, t in _by_parameter(layer, s).items()}
+        made = {p: t for layer, s in zip(layers, solutions, strict=True) for p, t in layer.by_parameter(*s.x).items()}
         return Change(by_parameter=made, defect=0.0, layers=self._reports(layers, solutions))
 
     def _layers_along(self, r: Tensor) -> list[AffineBlock]:
@@ -180,11 +180,4 @@ class AdjointLinearized(Linearized):
 
 def _suits(block: Block) -> TypeGuard[AffineBlock]:
     """Whether the block is a layer phi W^T + b with one W."""
-    return isinstance(block, AffineBlock) and block.groups == 1 and not block.transposed
-
-
-def _by_parameter(layer: AffineBlock, solution: Solution) -> dict[nn.Parameter, Tensor]:
-    found = {layer.weight: solution.delta.mT.reshape(layer.weight.shape)}
-    if layer.bias is not None and solution.bias is not None:
-        found[layer.bias] = solution.bias
-    return found
+    return isinstance(block, AffineBlock) and block.plain

@@ -134,7 +134,8 @@ def fault(ends: list[Any], one: Tensor, turned: Tensor) -> str | None:
         return "the processes have come to different ends"
     scale = one.norm().clamp_min(1e-3)
     off, rounding = float((ends[0] - one).norm() / scale), float((turned - one).norm() / scale)
-    return None if off <= max(TOLERANCE, 10 * rounding) else f"{off:.1e} from one process, rounding is {rounding:.1e}"
+    # Of what rounding may do one sample is known: another order of rows may come out several times as far off.
+    return None if off <= max(TOLERANCE, 30 * rounding) else f"{off:.1e} from one process, rounding is {rounding:.1e}"
 
 
 def nightly(world: int, parts: int, every: int = 1) -> list[Any]:

@@ -1,15 +1,12 @@
-"""Which right inverse generalises, and what does a step of each cost?
+"""Which right inverse generalises?
 
-    python benchmarks/right_inverses.py [generalise fit cost] [--seeds 0 1 2] [--pairs 3] [--plot docs]
+    python benchmarks/right_inverses.py [generalise fit] [--seeds 0 1 2] [--pairs 3] [--plot docs]
 
 - generalise: 1024 rows of Fashion-MNIST (digits where it cannot be had) at once, RevMLP with two blocks of 2000
   features, squared error on one-hot labels, float32, learning rate 1. Training loss and test accuracy after every step,
   until the loss is gone, and how far J Delta was from r; Adam from the same start, every 20 steps. `truncated` is the
   authors' step: all blocks alike, singular values below 1e-2 of the largest dropped. Seconds are taken in turns.
 - fit: a plain MLP, 784-2048-2048-10, on the same rows: how many steps until the loss is at most 1e-8.
-- cost: the Moore-Penrose step beside SGD's, random rows, the authors' MNIST network with one output and with ten, and a
-  narrow MLP in float64 with more rows than that. `floor` is what theory counts for it, as a multiple of SGD's products;
-  `products` what is counted, without factorisations. Memory is the peak of the first step beyond parameters and step.
 """
 
 import statistics
@@ -21,11 +18,9 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam
 
-import fresh
 import measure
 import problems
 import revgn
-import theory
 from figures import right_inverses_figure
 from measure import Step, Times
 from problems import Problem
@@ -51,8 +46,6 @@ FULL: Mapping[str, Any] = {
     "adam": 200,
     "widths": (2048, 2048),
     "fit_steps": 12,
-    "mnist": {"in_features": 784, "num_blocks": 2, "hidden_features": 8000},
-    "narrow": {"rows": 4000, "widths": (16, 256, 256, 1)},
 }
 TINY: Mapping[str, Any] = {
     "rows": 48,
@@ -61,8 +54,6 @@ TINY: Mapping[str, Any] = {
     "adam": 40,
     "widths": (80, 80),
     "fit_steps": 4,
-    "mnist": {"in_features": 32, "num_blocks": 2, "hidden_features": 96},
-    "narrow": {"rows": 40, "widths": (4, 16, 16, 1)},
 }
 EVERY = 20  # of Adam's steps one is looked at
 BENCHMARK = Benchmark(
@@ -81,9 +72,6 @@ BENCHMARK = Benchmark(
         Column("exact_steps", "exact", width=6),
         Column("seconds", "s/step", ".3f", 7),
         Column("ratio", "of SGD", ".2f", 7),
-        Column("products", "products", ".2f", 8),
-        Column("floor", "floor", ".2f", 7),
-        Column("memory", "memory/MB", ".1f"),
     ],
     right_inverses_figure,
 )
@@ -213,76 +201,12 @@ def fit(sizes: Mapping[str, Any], seeds: Sequence[int], pairs: int) -> list[Row]
     return found
 
 
-def cost_problem(sizes: Mapping[str, Any], outputs: int | None) -> Problem:
-    """The MNIST network with so many outputs; None for the narrow MLP in float64."""
-    if outputs is None:
-        widths, rows = sizes["narrow"]["widths"], sizes["narrow"]["rows"]
-        model = problems.mlp(widths, activation=nn.Tanh, seed=0, dtype=torch.float64)
-        return problems.random_regression(model, rows, widths[0], widths[-1], torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    model = revgn.RevMLP(out_features=outputs, generator=generator, **sizes["mnist"])
-    return problems.random_regression(model, sizes["rows"], model.in_features, outputs)
-
-
-def cost_steps(problem: Problem, *, plain: bool) -> dict[str, Step]:
-    """A step by gradient and one by the Moore-Penrose inverse."""
-    forward = problems.plain_forward(problem.model) if plain else None
-    gradient = SGD(problem.model.parameters(), lr=1e-9, fused=True)
-    return {
-        "SGD": problem.gradient(gradient, forward),
-        MOORE_PENROSE: problem.gauss_newton(lr=STILL, right_inverse="moore-penrose"),
-    }
-
-
-def memory(tiny: bool, outputs: int | None) -> dict[str, float]:
-    """Bytes that the first step of each method takes beyond itself; to be called in a fresh process."""
-    for step in cost_steps(cost_problem(TINY, outputs), plain=outputs is not None).values():
-        step()  # libraries load and make their buffers
-    problem = cost_problem(TINY if tiny else FULL, outputs)
-    change = sum(p.numel() * p.element_size() for p in problem.model.parameters())
-    found: dict[str, float] = {}
-    for name, step in cost_steps(problem, plain=outputs is not None).items():
-        problem.model.zero_grad()
-        found[name] = measure.peak_memory(step) - change
-    return found
-
-
-def cost(tiny: bool, pairs: int) -> list[Row]:
-    """A row for SGD and one for Moore-Penrose in each setting."""
-    sizes = TINY if tiny else FULL
-    found: list[Row] = []
-    for setting, outputs in {"mnist, one output": 1, "mnist, ten outputs": 10, "narrow MLP, float64": None}.items():
-        peaks = fresh.call("right_inverses", "memory", mapped=True, tiny=tiny, outputs=outputs)
-        problem = cost_problem(sizes, outputs)
-        steps = cost_steps(problem, plain=outputs is not None)
-        counted = {name: measure.counted(step) for name, step in steps.items()}  # warms up, too
-        times = measure.in_turns(steps, pairs)
-        floors = by_theory(problem, sizes, outputs)
-        for name, taken in times.items():
-            report = steps[name]()
-            row: Row = {"part": "cost", "setting": setting, "method": name} | timing(taken, times["SGD"])
-            row |= {"products": counted[name] / counted["SGD"], "floor": floors.get(name), "memory": peaks[name] / 1e6}
-            found.append(row | told(report if isinstance(report, revgn.Report) else None))
-            BENCHMARK.show(found[-1:])
-    return found
-
-
-def by_theory(problem: Problem, sizes: Mapping[str, Any], outputs: int | None) -> dict[str, float]:
-    """What theory counts, as a multiple of SGD's products; nothing for the narrow MLP."""
-    if outputs is None or not isinstance(problem.model, revgn.RevMLP):
-        return {}
-    network = sizes["mnist"]
-    shape = theory.Sizes(sizes["rows"], problem.model.state_features, network["hidden_features"], network["num_blocks"])
-    return {"SGD": 1.0, MOORE_PENROSE: theory.moore_penrose_step(shape, outputs=outputs) / theory.gradient_step(shape)}
-
-
 def checks(rows: Sequence[Row]) -> list[Check]:
     """What docs/theory.md says of the right inverses; nothing of parts that were not run."""
     accuracy = {row["method"]: row["accuracy"] for row in rows if row["part"] == "generalise"}
     defects = [row["defect"] for row in rows if row["part"] == "generalise" and row["method"] in METHODS]
     exact = [d for d, name in zip(defects, METHODS, strict=False) if name != TRUNCATED and d is not None]
     needed = {row["method"]: row["needed"] or FULL["fit_steps"] + 1 for row in rows if row["part"] == "fit"}
-    ratios = {row["setting"]: row["ratio"] for row in rows if row["part"] == "cost" and row["method"] == MOORE_PENROSE}
 
     def gap(first: str, second: str) -> float | None:
         return accuracy[first] - accuracy[second] if accuracy else None
@@ -296,15 +220,13 @@ def checks(rows: Sequence[Row]) -> list[Check]:
             at_most(f"plain MLP: steps to {GONE:g} by {name}", needed.get(name), FULL["fit_steps"])
             for name in (MOORE_PENROSE, ADJOINT)
         ),
-        at_most("mnist, one output: moore-penrose, of SGD's time", ratios.get("mnist, one output"), 1.3),
-        at_most("mnist, ten outputs: moore-penrose, of SGD's time", ratios.get("mnist, ten outputs"), 9),
     ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print a table, and write it as JSON."""
     parser = BENCHMARK.parser()
-    parts = ("generalise", "fit", "cost")
+    parts = ("generalise", "fit")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
     parser.add_argument("--pairs", type=int, default=3)
@@ -314,7 +236,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     measured: Mapping[str, Callable[[], list[Row]]] = {
         "generalise": lambda: generalise(sizes, arguments.seeds, arguments.pairs),
         "fit": lambda: fit(sizes, arguments.seeds, arguments.pairs),
-        "cost": lambda: cost(arguments.tiny, arguments.pairs),
     }
 
     def measure_all() -> Result:

@@ -42,6 +42,10 @@ BENCHMARKS = {
         ["digits", "--steps", "2"],
         {"data", "loss", "init_std", "first", "last", "steps", "accepted", "rises", "free"},
     ),
+    "moore_penrose": (
+        ["--pairs", "1"],
+        {"setting", "method", "seconds", "ratio", "lowest", "highest", "products", "floor", "memory"},
+    ),
     "mini_batch": (
         ["Adam", "FOOF", "--networks", "MLP", "--epochs", "1", "--trials", "2", "--seeds", "2", "--pairs", "1"],
         {"network", "method", "epochs", "chosen", "validation", "test_1", "best", "ratio", "curves", "tried", "plan"},

@@ -66,13 +66,7 @@ def measured(rows: int, sizes: dict[str, int], pairs: int) -> list[Row]:
     found = fresh.call("lean", "memory", mapped=True, rows=rows, sizes=sizes, depths=(SHALLOW, DEEP))
     for row in found:
         if row["blocks"] == DEEP:
-            ratios = times[row["path"]].ratios(times["fast"])
-            row |= {
-                "seconds": times[row["path"]].median,
-                "ratio": ratios.median,
-                "lowest": ratios.spread[0],
-                "highest": ratios.spread[1],
-            }
+            row |= times[row["path"]].beside(times["fast"])
     BENCHMARK.show(found)
     return found
 

@@ -37,6 +37,12 @@ class Times:
         """This over the baseline, pair by pair."""
         return Times(tuple(ours / theirs for ours, theirs in zip(self.taken, baseline.taken, strict=True)))
 
+    def beside(self, baseline: "Times") -> dict[str, float]:
+        """Columns of a table: the median of the seconds, and of the ratios to a baseline with their range."""
+        ratios = self.ratios(baseline)
+        lowest, highest = ratios.spread
+        return {"seconds": self.median, "ratio": ratios.median, "lowest": lowest, "highest": highest}
+
 
 def synchronize() -> None:
     """Wait for the accelerator, where there is one: its work is not done when a call returns."""

@@ -100,15 +100,12 @@ def measured(tiny: bool, pairs: int) -> list[Row]:
         times = measure.in_turns(steps, pairs)
         floors = by_theory(problem, sizes, outputs)
         for name, taken in times.items():
-            report, ratios = steps[name](), taken.ratios(times["SGD"])
+            report = steps[name]()
             found.append(
                 {
                     "setting": setting,
                     "method": name,
-                    "seconds": taken.median,
-                    "ratio": ratios.median,
-                    "lowest": ratios.spread[0],
-                    "highest": ratios.spread[1],
+                    **taken.beside(times["SGD"]),
                     "products": counted[name] / counted["SGD"],
                     "floor": floors.get(name),
                     "memory": peaks[name] / 1e6,

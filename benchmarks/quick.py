@@ -60,7 +60,6 @@ def measured(network: str, rows: int, sizes: dict[str, int], pairs: int) -> list
     times = measure.in_turns(methods, pairs)
     found: list[Row] = []
     for name, taken in times.items():
-        ratios = taken.ratios(times["SGD"])
         found.append(
             {
                 "network": network,
@@ -68,10 +67,7 @@ def measured(network: str, rows: int, sizes: dict[str, int], pairs: int) -> list
                 "products": counted[name],
                 "theory": by_theory[name],
                 "of_sgd": counted[name] / counted["SGD"],
-                "seconds": taken.median,
-                "ratio": ratios.median,
-                "lowest": ratios.spread[0],
-                "highest": ratios.spread[1],
+                **taken.beside(times["SGD"]),
             }
         )
     return found

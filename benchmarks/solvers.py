@@ -19,7 +19,6 @@ from torch import Tensor
 
 import measure
 import problems
-from measure import Times
 from results import Benchmark, Check, Column, Result, Row, at_most
 from revgn.losses import MSELoss
 from revgn.nn.blocks import halves
@@ -116,20 +115,10 @@ def compared(case: Case, entries: Mapping[str, Entry], pairs: int) -> list[Row]:
     exact = reference(case)
     return [
         {"data": case.data, "rows": len(case.features), "hidden": case.features.shape[1], "solver": name}
-        | _timing(times[name], times[BASELINE])
+        | times[name].beside(times[BASELINE])
         | _accuracy(solutions[name], exact(entry.rtol, entry.rank))
         for name, entry in entries.items()
     ]
-
-
-def _timing(times: Times, baseline: Times) -> Row:
-    ratios = times.ratios(baseline)
-    return {
-        "seconds": times.median,
-        "ratio": ratios.median,
-        "lowest": ratios.spread[0],
-        "highest": ratios.spread[1],
-    }
 
 
 def _accuracy(solution: Solution, exact: Tensor) -> Row:

@@ -108,16 +108,12 @@ def measured(setting: str, rows: int, network: dict[str, int], pairs: int) -> li
     floors = by_theory(sizes)
     found = []
     for name, taken in times.items():
-        ratios = taken.ratios(times["SGD"])
         report = methods[name]()
         found.append(
             {
                 "setting": setting,
                 "method": name,
-                "seconds": taken.median,
-                "ratio": ratios.median,
-                "lowest": ratios.spread[0],
-                "highest": ratios.spread[1],
+                **taken.beside(times["SGD"]),
                 "products": counted[name] / counted["SGD"],
                 "theory": floors.get(name),
                 "defect": report.defect if isinstance(report, Report) else None,

@@ -26,10 +26,12 @@ def test_pairs_are_taken_in_alternating_order():
 
 
 def test_ratios_are_made_pair_by_pair():
-    ratios = Times((2.0, 9.0, 4.0)).ratios(Times((1.0, 3.0, 8.0)))
+    ours, baseline = Times((2.0, 9.0, 4.0)), Times((1.0, 3.0, 8.0))
+    ratios = ours.ratios(baseline)
     assert ratios.taken == (2.0, 3.0, 0.5)
     assert ratios.median == 2.0
     assert ratios.spread == (0.5, 3.0)
+    assert ours.beside(baseline) == {"seconds": 4.0, "ratio": 2.0, "lowest": 0.5, "highest": 3.0}
 
 
 def test_the_first_step_is_left_out_unless_it_takes_long_itself(monkeypatch):

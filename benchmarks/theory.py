@@ -12,8 +12,8 @@ from revgn.solvers.solver import PROBES
 FORWARD = 2  # products of a half-coupling: into the features and out of them
 PULL_BACK = 2  # the same for a tangent
 BACKWARD = 3  # autograd's: by the weights, by the features, by the half
-# Forward-mode autodiff's: two by each of two matrices. One of the four is by zeros, the tangent of the frozen V.
-TANGENT = 4
+# Forward-mode autodiff's: of the half by V, of the features by the weight, and of the features by its change.
+TANGENT = 3
 REBUILD = 2  # a forward pass once more, where features are not kept
 DOUBLE = 2  # a float64 operation takes as long as so many in float32
 

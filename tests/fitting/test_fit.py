@@ -113,6 +113,7 @@ def test_a_chosen_ridge_ends_at_the_step_that_cross_validation_likes_best():
     optimizer = revgn.LevenbergMarquardt(model, damping="gcv")
     fit = revgn.fit(model, inputs=X, targets=Y, optimizer=optimizer, callbacks=[note])
     assert (fit.ending, fit.reason) == ("converged", "generalised cross-validation")
+    assert len(scores) == len(fit.history)  # the last step is seen, too
     best = losses[min(range(len(scores)), key=scores.__getitem__)]
     assert float(0.5 * (model(X).detach() - Y).square().mean()) == pytest.approx(best, rel=1e-12)
     assert 2 < fit.report.effective_parameters < 20

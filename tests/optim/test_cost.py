@@ -43,11 +43,10 @@ def units(run):
 def certificate(num_blocks, lowest=0):
     """The JVP through the model on 24 of the rows, and 8 of them once more, given the lowest block that moves.
 
-    Of each coupling above it the product of features and the shift, their tangents, and the change of the weight; the
-    counter counts a product with the tangent of V too, which is zero and not formed. The lowest block's f sees no
-    tangent.
+    Of each coupling above it the product of features and the shift, their tangents, and the change of the weight; V has
+    no tangent. The lowest block's f sees none.
     """
-    return (ROWS + JITTERED) / N * (FORWARD * lowest + 12 * (num_blocks - lowest) - 2)
+    return (ROWS + JITTERED) / N * (FORWARD * lowest + 10 * (num_blocks - lowest) - 2)
 
 
 FORWARD, PULL_BACK, SOLVE = 4, 4, 2 * (GRAM + 1)  # a block's; a solve forms a Gram matrix and multiplies once by Phi^T

@@ -94,13 +94,10 @@ def fit(
             if bar is not None:
                 bar.set_postfix(loss=f"{history[-1]['loss']:.3g}", damping=f"{report.damping:.1g}", refresh=False)
                 bar.update()
-            over = judge.ending(report, step, gradient)
+            asked_to_stop = [callback(report) for callback in callbacks]  # all of them see every step
+            over = judge.ending(report, step, gradient) or (("stopped", "callback") if any(asked_to_stop) else None)
             if over is not None:
                 ending, reason = over
-                break
-            asked_to_stop = [callback(report) for callback in callbacks]  # all of them see every step
-            if any(asked_to_stop):
-                ending, reason = "stopped", "callback"
                 break
     except KeyboardInterrupt:
         ending, reason = "stopped", "interrupted"

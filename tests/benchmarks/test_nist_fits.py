@@ -7,14 +7,15 @@ import revgn
 
 # Quick to run, and each hard in its way: flat starts, curved valleys, parameters of very different sizes.
 QUICK = [("Misra1a", 0), ("BoxBOD", 0), ("Hahn1", 0), ("Rat43", 0), ("Thurber", 1)]
-# From here the first parameter runs to 1e-53 and back along a curved valley.
+# From here the first parameter runs to 1e-53 and back along a curved valley: in 1,300 steps on one processor, in 3,200
+# on another, which rounds otherwise.
 LONG = ("MGH10", 0)
 
 
 def assert_certified(name, start):
     problem = nist.load(name)
     model = problem.model(problem.starts[start])
-    steps = 2000 if (name, start) == LONG else 400
+    steps = 6000 if (name, start) == LONG else 400
     fit = revgn.fit(model, inputs=problem.inputs, targets=problem.targets, max_steps=steps, tolerance=1e-10)
     # Where rounding keeps the last promise from being kept, a fit at the solution ends as stalled.
     assert fit.ending in ("converged", "stalled"), fit

@@ -78,11 +78,9 @@ class Collectives(TorchDispatchMode):
         """Bytes by operation: of what is gathered those of the others, of what is summed up the tensor; no objects."""
         found: Counter[str] = Counter()
         for name, tensors in self.calls:
-            if _OPERATIONS[name] == "all_reduce":
-                found["all_reduce"] += sum(size for _, _, size in tensors)
-            elif _OPERATIONS[name] == "all_to_all":
-                found["all_to_all"] += tensors[1][2]
+            operation = _OPERATIONS[name]
+            if operation == "all_reduce":
+                found[operation] += sum(size for _, _, size in tensors)
             elif tensors[0][1] not in (torch.uint8, torch.int64):  # in which objects travel, with their lengths
-                # One tensor a process, of which this process has its own.
-                found["all_gather"] += sum(size for _, _, size in tensors[1:])
+                found[operation] += sum(size for _, _, size in tensors[1:])  # the first is this process's own
         return dict(found)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import fresh
 import measure
 import problems
-from results import Benchmark, Check, Column, Result, Row, at_most
+from results import Benchmark, Check, Column, Result, Row, at_most, columns_beside
 
 ROWS, SIZES = 1024, {"in_features": 512, "hidden_features": 2048}
 TINY_ROWS, TINY = 32, {"in_features": 32, "hidden_features": 64}
@@ -28,10 +28,7 @@ BENCHMARK = Benchmark(
         Column("blocks", "blocks", "d", 6),
         Column("memory", "memory/MB", ".1f"),
         Column("parameters", "params/MB", ".1f"),
-        Column("seconds", "seconds", ".3f"),
-        Column("ratio", "of fast", ".2f", 7),
-        Column("lowest", "from", ".2f", 6),
-        Column("highest", "to", ".2f", 6),
+        *columns_beside("fast"),
     ],
 )
 

@@ -21,14 +21,14 @@ import revgn
 import theory
 from measure import Step
 from problems import Problem
-from results import Benchmark, Check, Column, Result, Row, at_most
+from results import Benchmark, Check, Column, Result, Row, at_most, columns_beside
 
 MOORE_PENROSE = "moore-penrose"
 STILL = 1e-6  # a learning rate too small to lead anywhere, for the clock
 SETTINGS: Mapping[str, int | None] = {"mnist, one output": 1, "mnist, ten outputs": 10, "narrow MLP, float64": None}
 FULL: Mapping[str, Any] = {
     "rows": 1024,
-    "mnist": {"in_features": 784, "num_blocks": 2, "hidden_features": 8000},
+    "mnist": problems.MNIST,
     "narrow": {"rows": 4000, "widths": (16, 256, 256, 1)},
 }
 TINY: Mapping[str, Any] = {
@@ -42,10 +42,7 @@ BENCHMARK = Benchmark(
     [
         Column("setting", "setting", width=19),
         Column("method", "method", width=13),
-        Column("seconds", "seconds", ".3f"),
-        Column("ratio", "of SGD", ".2f", 7),
-        Column("lowest", "from", ".2f", 6),
-        Column("highest", "to", ".2f", 6),
+        *columns_beside("SGD"),
         Column("products", "products", ".2f", 8),
         Column("floor", "floor", ".2f", 7),
         Column("memory", "memory/MB", ".1f"),
@@ -71,7 +68,7 @@ def steps_of(problem: Problem, *, plain: bool) -> dict[str, Step]:
     gradient = SGD(problem.model.parameters(), lr=1e-9, fused=True)
     return {
         "SGD": problem.gradient(gradient, forward),
-        MOORE_PENROSE: problem.gauss_newton(lr=STILL, right_inverse="moore-penrose"),
+        MOORE_PENROSE: problem.gauss_newton(lr=STILL, right_inverse=MOORE_PENROSE),
     }
 
 

@@ -17,6 +17,7 @@ from revgn.nn.blocks import halves
 from revgn_lab.data import DataError
 
 CLASSES = 10
+MNIST = {"in_features": 784, "num_blocks": 2, "hidden_features": 8000}  # the authors' sizes
 
 
 @dataclass(frozen=True, eq=False)

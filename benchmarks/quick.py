@@ -13,7 +13,7 @@ from typing import Any
 import measure
 import problems
 import theory
-from results import Benchmark, Check, Column, Result, Row, at_most
+from results import Benchmark, Check, Column, Result, Row, at_most, columns_beside
 
 ROWS = 512
 NETWORKS: Mapping[str, dict[str, int]] = {
@@ -36,10 +36,7 @@ BENCHMARK = Benchmark(
         Column("products", "products", ".2f"),
         Column("theory", "theory", ".2f"),
         Column("of_sgd", "of SGD's", ".2f"),
-        Column("seconds", "seconds", ".3f"),
-        Column("ratio", "of SGD", ".2f", 7),
-        Column("lowest", "from", ".2f", 6),
-        Column("highest", "to", ".2f", 6),
+        *columns_beside("SGD"),
     ],
 )
 

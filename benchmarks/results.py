@@ -35,6 +35,16 @@ class Column:
         return f"{value:<{self.width}}" if isinstance(value, str) else f"{format(value, self.form):>{self.width}}"
 
 
+def columns_beside(baseline: str, form: str = ".2f") -> list[Column]:
+    """The columns of `measure.Times.beside`: seconds, and the ratio to a baseline with its range."""
+    return [
+        Column("seconds", "seconds", ".3f"),
+        Column("ratio", f"of {baseline}", form, 7),
+        Column("lowest", "from", form, 6),
+        Column("highest", "to", form, 6),
+    ]
+
+
 @dataclass(frozen=True)
 class Check:
     """A promise about the figures, and whether they keep it.

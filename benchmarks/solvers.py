@@ -19,7 +19,7 @@ from torch import Tensor
 
 import measure
 import problems
-from results import Benchmark, Check, Column, Result, Row, at_most
+from results import Benchmark, Check, Column, Result, Row, at_most, columns_beside
 from revgn.losses import MSELoss
 from revgn.nn.blocks import halves
 from revgn.solvers import CG, QR, SVD, Cholesky, Eigh, Randomized, Solution, Solver
@@ -58,10 +58,7 @@ BENCHMARK = Benchmark(
         Column("rows", "n", "d", 5),
         Column("hidden", "h", "d", 5),
         Column("solver", "solver", width=28),
-        Column("seconds", "seconds", ".3f"),
-        Column("ratio", "of SVD", ".3f", 7),
-        Column("lowest", "from", ".3f", 6),
-        Column("highest", "to", ".3f", 6),
+        *columns_beside("SVD", ".3f"),
         Column("rank", "rank", "d", 5),
         Column("error", "error", ".0e", 6),
         Column("moved", "moved", ".0e", 6),

@@ -35,7 +35,7 @@ class Sizes:
 
     @property
     def gram(self) -> float:
-        """Products that the lower triangle of one Gram matrix is worth, formed in tiles; n > h: in parameter space."""
+        """Products that the lower triangle of one Gram matrix is worth, formed in strips; n > h: in parameter space."""
         small, large = sorted((self.rows, self.hidden))
         entries = sum((strip.stop - strip.start) * strip.stop for strip in split_rows(small, TILE))
         return 2.0 * entries * large / self.unit

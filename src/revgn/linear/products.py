@@ -25,8 +25,9 @@ class ShortProducts(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        named = any(isinstance(value, Tensor) for value in kwargs.values())
-        if func not in _PRODUCTS or named or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
+        if func not in _PRODUCTS or torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore
+            return func(*args, **kwargs)
+        if any(isinstance(value, Tensor) for value in kwargs.values()):
             return func(*args, **kwargs)
         return _product(func, *args, **kwargs)
 

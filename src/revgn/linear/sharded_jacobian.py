@@ -107,14 +107,18 @@ class ShardedJacobian(Jacobian):
         found: dict[nn.Parameter, Tensor] = {}
         with full_precision(self.device):
             for block in self.blocks:
-                if block.parameters[0] in self._exchanged:
-                    layer, map = self._exchanged[block.parameters[0]]
-                    found |= layer.by_parameter(*map.adjoint(shard.everywhere(layer.target(v)[:, 0])))
-                else:
-                    with shard.together():
-                        local = block.adjoint(v)
-                    found |= {p: shard.total(moved) for p, moved in local.items()}
+                found |= self._adjoint_of(block, v)
         return {p: found[p] for p in self.parameters}
+
+    def _adjoint_of(self, block: Block, v: Tensor) -> dict[nn.Parameter, Tensor]:
+        """J_l^T v of all rows by parameter, for the part of v whose rows lie here."""
+        shard = self.inputs
+        if block.parameters[0] in self._exchanged:
+            layer, map = self._exchanged[block.parameters[0]]
+            return layer.by_parameter(*map.adjoint(shard.everywhere(layer.target(v)[:, 0])))
+        with shard.together():
+            local = block.adjoint(v)
+        return {p: shard.total(moved) for p, moved in local.items()}
 
     def _all_rows(self, block: Block) -> Block:
         """The block with what it takes to form rows of its kernel."""
